@@ -1,0 +1,178 @@
+//! One message of the contract: how an enum of them is declared, written as `data` and read back.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Malformed, dead_letter::DeadLetterCommand, order::*, payment::PaymentEvent, stock::*, upcast};
+
+/// A family of messages that can stand in a log. Its JSON is what crosses the boundary: the same text is the
+/// `data` of the envelope and the `data` column of the event.
+pub trait Event: Sized + Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// `fulfil.order.created.v2`: the newest version, which is the only one that is written.
+    fn event_type(&self) -> &'static str;
+    /// The payload as JSON text.
+    fn data(&self) -> String;
+    /// Reads a payload of any version, through the upcasters. `None` for a type that is not of this family.
+    fn decode(event_type: &str, data: &str) -> Option<Result<Self, Malformed>>;
+}
+
+/// A payload: what it says about the key it belongs to, and whether it is within the limits.
+pub(crate) trait Payload: Serialize + DeserializeOwned {
+    /// Limits that span fields, so that no newtype can hold them.
+    fn check(&self) -> Result<(), Malformed> {
+        Ok(())
+    }
+}
+
+pub(crate) fn read<T: Payload>(data: &str) -> Result<T, Malformed> {
+    let payload: T = serde_json::from_str(data).map_err(invalid_data)?;
+    payload.check()?;
+    Ok(payload)
+}
+
+/// serde's message names the field and the expectation. Its quotes of the value are cut, as an error text must
+/// not carry payload.
+pub(crate) fn invalid_data(error: serde_json::Error) -> Malformed {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    let text = match (text.find("invalid type: "), text.find(", expected ")) {
+        (Some(0), Some(expected)) => {
+            let kind = text["invalid type: ".len()..expected].split([' ', '`']).next().unwrap_or("value");
+            format!("found {kind}{}", &text[expected..])
+        }
+        _ => text.to_owned(),
+    };
+    Malformed::new("invalid-data", text)
+}
+
+pub(crate) fn write<T: Serialize>(payload: &T) -> String {
+    // Payloads are structs of numbers, text and ids: there is no map key that could fail.
+    serde_json::to_string(payload).unwrap_or_default()
+}
+
+/// Declares an enum of messages: variant, payload, wire type.
+macro_rules! messages {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident($payload:ty) = $type:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum $name { $($(#[$vdoc])* $variant($payload),)+ }
+
+        impl $name {
+            pub const TYPES: &'static [&'static str] = &[$($type),+];
+
+            /// JSON Schema of each payload, by type.
+            pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
+                vec![$(($type, schemars::schema_for!($payload))),+]
+            }
+        }
+
+        impl $crate::contract::message::Event for $name {
+            fn event_type(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $type),+ }
+            }
+            fn data(&self) -> String {
+                match self { $(Self::$variant(payload) => $crate::contract::message::write(payload)),+ }
+            }
+            fn decode(event_type: &str, data: &str) -> Option<Result<Self, $crate::contract::Malformed>> {
+                let (event_type, data) = match $crate::contract::upcast::newest(event_type, data) {
+                    Ok(newest) => newest,
+                    Err(malformed) => return Self::TYPES.contains(&$crate::contract::upcast::newest_type(event_type)).then_some(Err(malformed)),
+                };
+                match event_type {
+                    $($type => Some($crate::contract::message::read(&data).map(Self::$variant)),)+
+                    _ => None,
+                }
+            }
+        }
+
+        $(impl From<$payload> for $name {
+            fn from(payload: $payload) -> Self { Self::$variant(payload) }
+        })+
+    };
+}
+pub(crate) use messages;
+
+/// Any message of the contract.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    Order(OrderEvent),
+    Reservation(ReservationEvent),
+    Stock(StockEvent),
+    Payment(PaymentEvent),
+    OrderCommand(OrderCommand),
+    StockCommand(StockCommand),
+    DeadLetterCommand(DeadLetterCommand),
+}
+
+impl Message {
+    /// `None` for a type that no version of the contract knows.
+    pub fn decode(message_type: &str, data: &str) -> Option<Result<Self, Malformed>> {
+        fn of<E: Event>(
+            message_type: &str,
+            data: &str,
+            wrap: fn(E) -> Message,
+        ) -> Option<Result<Message, Malformed>> {
+            E::decode(message_type, data).map(|result| result.map(wrap))
+        }
+        of(message_type, data, Self::Order)
+            .or_else(|| of(message_type, data, Self::Reservation))
+            .or_else(|| of(message_type, data, Self::Stock))
+            .or_else(|| of(message_type, data, Self::Payment))
+            .or_else(|| of(message_type, data, Self::OrderCommand))
+            .or_else(|| of(message_type, data, Self::StockCommand))
+            .or_else(|| of(message_type, data, Self::DeadLetterCommand))
+    }
+
+    /// Whether some version of the contract has this type.
+    pub fn knows(message_type: &str) -> bool {
+        let newest = upcast::newest_type(message_type);
+        [
+            OrderEvent::TYPES,
+            ReservationEvent::TYPES,
+            StockEvent::TYPES,
+            PaymentEvent::TYPES,
+            OrderCommand::TYPES,
+            StockCommand::TYPES,
+            DeadLetterCommand::TYPES,
+        ]
+        .iter()
+        .any(|types| types.contains(&newest))
+    }
+
+    pub fn message_type(&self) -> &'static str {
+        match self {
+            Self::Order(event) => event.event_type(),
+            Self::Reservation(event) => event.event_type(),
+            Self::Stock(event) => event.event_type(),
+            Self::Payment(event) => event.event_type(),
+            Self::OrderCommand(command) => command.event_type(),
+            Self::StockCommand(command) => command.event_type(),
+            Self::DeadLetterCommand(command) => command.event_type(),
+        }
+    }
+
+    pub fn data(&self) -> String {
+        match self {
+            Self::Order(event) => event.data(),
+            Self::Reservation(event) => event.data(),
+            Self::Stock(event) => event.data(),
+            Self::Payment(event) => event.data(),
+            Self::OrderCommand(command) => command.data(),
+            Self::StockCommand(command) => command.data(),
+            Self::DeadLetterCommand(command) => command.data(),
+        }
+    }
+
+    /// The key that the message carries on its topic: the order id or sku in its `data`. `None` for a command
+    /// about a dead letter, whose key is that of the letter.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Order(event) => Some(event.order_id().to_string()),
+            Self::Reservation(event) => Some(event.order_id().to_string()),
+            Self::Stock(event) => Some(event.sku().to_string()),
+            Self::Payment(event) => Some(event.order_id().to_string()),
+            Self::OrderCommand(command) => Some(command.order_id().to_string()),
+            Self::StockCommand(command) => Some(command.sku().to_string()),
+            Self::DeadLetterCommand(_) => None,
+        }
+    }
+}

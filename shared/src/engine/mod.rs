@@ -1,0 +1,3 @@
+//! The loop of a service: one bounded inbox, batches, answers.
+
+pub mod inbox;

@@ -1,0 +1,9 @@
+//! All that the four services share, in the order a message flows through it.
+//!
+//! A service adds `domain.rs` (what it decides) and `reactions.rs` (what it hears); the rest of the way from a
+//! topic or an HTTP request to the log, from the log to a topic and from there to the next service is here.
+
+pub mod contract;
+pub mod decider;
+pub mod log;
+pub mod engine;
