@@ -7,3 +7,4 @@ pub mod contract;
 pub mod decider;
 pub mod log;
 pub mod engine;
+pub mod testing;

@@ -1,0 +1,99 @@
+//! Where tests find a real Kafka and a real Postgres.
+//!
+//! One pair of servers serves the tests of all crates: `make test` starts it (`fulfil dev up --servers-only`) and names
+//! its folder in `FULFIL_TEST_SERVERS`. Nothing here starts a server, and nothing outside tests calls this.
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use uuid::Uuid;
+
+/// The folder of `fulfil dev up --servers-only`.
+pub const SERVERS_VARIABLE: &str = "FULFIL_TEST_SERVERS";
+/// Made by `fulfil dev up`: may create databases, and has the same limits as the services' roles.
+pub const TEST_ROLE: &str = "fulfil_test";
+
+/// The two addresses that a test needs out of the folder's `state.json`.
+#[derive(Debug, Deserialize)]
+struct Servers {
+    kafka: Kafka,
+    postgres: Postgres,
+}
+
+#[derive(Debug, Deserialize)]
+struct Kafka {
+    bootstrap: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Postgres {
+    host: String,
+    port: u16,
+}
+
+/// The bootstrap address of the test broker. Topics are shared by all tests: make names of your own.
+///
+/// # Panics
+/// Where no test servers run, saying how to start them.
+pub fn kafka() -> String {
+    servers().kafka.bootstrap
+}
+
+/// The URL of a new, empty database that nobody else uses. It goes away with the servers' folder.
+///
+/// # Panics
+/// Where no test servers run, saying how to start them.
+pub async fn database() -> String {
+    let Postgres { host, port } = servers().postgres;
+    let name = format!("test_{}", Uuid::now_v7().simple());
+    let mut connection = PgConnection::connect(&format!("postgres://{TEST_ROLE}@{host}:{port}/postgres"))
+        .await
+        .unwrap_or_else(|error| {
+            panic!("the test Postgres at {host}:{port} does not answer ({error}); {HOW_TO_START}")
+        });
+    // Twelve tests that start together make twelve databases at once, on a slow disk for longer than the role's limit.
+    let statement_timeout = Duration::from_secs(60).as_millis();
+    sqlx::raw_sql(AssertSqlSafe(format!("set statement_timeout = {statement_timeout}")))
+        .execute(&mut connection)
+        .await
+        .unwrap_or_else(|error| panic!("the test Postgres refused a setting: {error}"));
+    sqlx::raw_sql(AssertSqlSafe(format!("create database {name}")))
+        .execute(&mut connection)
+        .await
+        .unwrap_or_else(|error| panic!("the test Postgres did not make database {name}: {error}"));
+    format!("postgres://{TEST_ROLE}@{host}:{port}/{name}")
+}
+
+const HOW_TO_START: &str = "`make test` starts test servers by itself; for one test alone run `make servers` \
+                            and then the `export` line that it prints";
+
+fn servers() -> Servers {
+    let Some(folder) = env::var_os(SERVERS_VARIABLE).map(PathBuf::from) else {
+        panic!("{SERVERS_VARIABLE} is not set: this test needs Kafka and Postgres; {HOW_TO_START}");
+    };
+    let path = folder.join("state.json");
+    let text = fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{} cannot be read ({error}); {HOW_TO_START}", path.display()));
+    serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{} is not what `fulfil dev up` writes ({error})", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fresh_database_is_empty_and_has_the_limits_of_a_service() {
+        let (first, second) = (database().await, database().await);
+        assert_ne!(first, second);
+        let mut connection = PgConnection::connect(&first).await.unwrap();
+        let tables: i64 = sqlx::query_scalar("select count(*) from pg_tables where schemaname = 'public'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(tables, 0);
+        let limit: String = sqlx::query_scalar("show lock_timeout").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(limit, "5s");
+    }
+}
