@@ -6,5 +6,6 @@
 pub mod contract;
 pub mod decider;
 pub mod log;
+pub mod consumer;
 pub mod engine;
 pub mod testing;

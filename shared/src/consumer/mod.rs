@@ -1,0 +1,8 @@
+//! From the topics to the loop of a process. Positions live in Postgres; this module asks for them when
+//! partitions come and tells when they go, and never decides what a message means.
+
+pub mod heard;
+pub mod thread;
+
+pub use heard::{Heard, Place, Position};
+pub use thread::{Consumer, ConsumerSettings};

@@ -1,0 +1,355 @@
+//! The Kafka thread: polls, copies messages out of the client, pauses when the loop is behind.
+//!
+//! A thread of its own, because rebalance callbacks run inside `poll` and wait there for the loop, which waits for
+//! the database; and because the asynchronous consumer of the library loses wake-ups of split queues.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use bytes::Bytes;
+use rdkafka::{
+    ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
+    error::KafkaError,
+    message::{BorrowedMessage, Headers as _},
+    types::RDKafkaRespErr,
+};
+use tokio::sync::{mpsc::Sender, mpsc::error::TrySendError, oneshot};
+use tracing::{error, info, warn};
+
+use super::heard::{Heard, Place, Position};
+use crate::contract::{
+    envelope::{Headers, Raw},
+    topics::Topic,
+};
+
+/// How long one poll waits for a message; also how late an [`Ask`] can be seen.
+const POLL: Duration = Duration::from_millis(20);
+const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The loop answers between two batches. Past this we let the group go on without an answer.
+const REVOKE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+pub struct ConsumerSettings {
+    /// Complete but for the group: made by [`crate::broker`].
+    pub client: ClientConfig,
+    /// The service's name.
+    pub group: String,
+    /// Static membership: a restarted process gets its partitions back at once.
+    pub instance_id: String,
+    pub topics: Vec<Topic>,
+}
+
+/// The handle of the thread. Dropping it stops the thread.
+pub struct Consumer {
+    asks: mpsc::Sender<Ask>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+enum Ask {
+    Reassign,
+    Commit(Vec<(Place, i64)>),
+    Ends { partition: i32, topics: Vec<Topic>, reply: oneshot::Sender<Option<Vec<(Topic, i64)>>> },
+    Stop,
+}
+
+impl Consumer {
+    /// Subscribes. Messages and changes of the assignment arrive at `heard`, whose capacity bounds how far the
+    /// thread runs ahead of the loop.
+    pub fn start(settings: ConsumerSettings, heard: Sender<Heard>) -> anyhow::Result<Self> {
+        let mut client = settings.client;
+        client.set("group.id", &settings.group).set("group.instance.id", &settings.instance_id);
+        let shared = Arc::new(Shared { heard: heard.clone(), assigned: Mutex::new(Vec::new()) });
+        let context = Rebalance { shared: shared.clone() };
+        let consumer: BaseConsumer<Rebalance> =
+            client.create_with_context(context).context("creating the Kafka consumer")?;
+        let names: Vec<&str> = settings.topics.iter().map(|topic| topic.name()).collect();
+        consumer.subscribe(&names).context("subscribing")?;
+        let (asks, asked) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("consumer".into())
+            .spawn(move || Polling { consumer, heard, shared, asked, waiting: None, paused: false }.run())
+            .context("starting the consumer thread")?;
+        Ok(Self { asks, thread: Some(thread) })
+    }
+
+    /// Forget what was fetched and ask for the positions again: somebody else went on with a partition.
+    pub fn reassign(&self) {
+        let _ = self.asks.send(Ask::Reassign);
+    }
+
+    /// Tells Kafka where we are, for lag tools only. Nobody reads it back.
+    pub fn commit(&self, offsets: Vec<(Place, i64)>) {
+        let _ = self.asks.send(Ask::Commit(offsets));
+    }
+
+    /// The end offsets of one partition over these topics; `None` when the broker does not say.
+    pub fn ends(&self, partition: i32, topics: Vec<Topic>) -> oneshot::Receiver<Option<Vec<(Topic, i64)>>> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.asks.send(Ask::Ends { partition, topics, reply });
+        answer
+    }
+
+    /// Stops the thread and waits for it until the deadline. Closing the client can hang; then it is left behind
+    /// for the end of the process.
+    pub fn stop(mut self, deadline: Duration) {
+        let _ = self.asks.send(Ask::Stop);
+        let until = Instant::now() + deadline;
+        if let Some(thread) = self.thread.take() {
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+/// Between the polling loop and the rebalance callback, both on the same thread.
+struct Shared {
+    heard: Sender<Heard>,
+    assigned: Mutex<Vec<Place>>,
+}
+
+struct Rebalance {
+    shared: Arc<Shared>,
+}
+
+impl ClientContext for Rebalance {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+        use rdkafka::config::RDKafkaLogLevel as Level;
+        match level {
+            Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
+                error!(facility, "kafka: {message}")
+            }
+            Level::Warning => warn!(facility, "kafka: {message}"),
+            _ => tracing::debug!(facility, "kafka: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Informational: the client goes on by itself. A fatal error is seen by `poll`.
+        warn!(%error, "kafka: {reason}");
+    }
+}
+
+impl ConsumerContext for Rebalance {
+    /// Overriding this makes every assign and unassign ours (the protocol is eager: `range`).
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let result = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let places = places(partitions);
+            info!(partitions = places.len(), "partitions assigned");
+            assign(consumer, &self.shared, places)
+        } else {
+            let (reply, done) = mpsc::sync_channel(1);
+            // With the loop gone there is nobody to wait for.
+            if self.shared.heard.blocking_send(Heard::Revoked { reply }).is_ok() {
+                let _ = done.recv_timeout(REVOKE_WAIT_MAX);
+            }
+            set_assigned(&self.shared, Vec::new());
+            info!("partitions revoked");
+            consumer.unassign()
+        };
+        if let Err(error) = result {
+            error!(%error, "the rebalance failed");
+        }
+    }
+}
+
+/// Asks the loop where to go on, checks that the topic still has it, and fetches from there.
+fn assign(consumer: &BaseConsumer<Rebalance>, shared: &Shared, places: Vec<Place>) -> Result<(), KafkaError> {
+    let (reply, positions) = mpsc::sync_channel(1);
+    if shared.heard.blocking_send(Heard::Assigned { places: places.clone(), reply }).is_err() {
+        return consumer.unassign();
+    }
+    // The loop answers as soon as the database does; while that is away the group waits with us.
+    let positions = positions.recv().unwrap_or_default();
+    let mut list = TopicPartitionList::new();
+    for Position { place, next } in positions {
+        let offset = match next {
+            None => Offset::Beginning,
+            Some(next) => match consumer.fetch_watermarks(place.0.name(), place.1, BROKER_TIMEOUT) {
+                Ok((low, high)) if next < low || next > high => {
+                    error!(
+                        topic = place.0.name(),
+                        partition = place.1,
+                        next,
+                        low,
+                        high,
+                        "DATA_LOSS_SUSPECTED"
+                    );
+                    let _ = shared.heard.blocking_send(Heard::DataLossSuspected { place, next, low, high });
+                    continue;
+                }
+                // Unknown ends: `auto.offset.reset=error` tells us later.
+                _ => Offset::Offset(next),
+            },
+        };
+        list.add_partition_offset(place.0.name(), place.1, offset)?;
+    }
+    set_assigned(shared, places);
+    consumer.assign(&list)
+}
+
+fn set_assigned(shared: &Shared, places: Vec<Place>) {
+    if let Ok(mut assigned) = shared.assigned.lock() {
+        *assigned = places;
+    }
+}
+
+fn places(partitions: &TopicPartitionList) -> Vec<Place> {
+    let mut places: Vec<Place> = partitions
+        .elements()
+        .iter()
+        .filter_map(|element| Some((Topic::parse(element.topic())?, element.partition())))
+        .collect();
+    places.sort_unstable();
+    places
+}
+
+struct Polling {
+    consumer: BaseConsumer<Rebalance>,
+    heard: Sender<Heard>,
+    shared: Arc<Shared>,
+    asked: mpsc::Receiver<Ask>,
+    /// Did not fit into the channel. While it waits the partitions are paused, and `poll` only serves callbacks.
+    waiting: Option<Heard>,
+    paused: bool,
+}
+
+impl Polling {
+    fn run(mut self) {
+        loop {
+            loop {
+                match self.asked.try_recv() {
+                    Ok(Ask::Stop) | Err(mpsc::TryRecvError::Disconnected) => return,
+                    Ok(ask) => self.answer(ask),
+                    Err(mpsc::TryRecvError::Empty) => break,
+                }
+            }
+            if !self.hand_over() {
+                return;
+            }
+            let heard = match self.consumer.poll(POLL) {
+                None => continue,
+                Some(Ok(message)) => copied(&message).map(Heard::Message),
+                Some(Err(error)) => failed(&self.consumer, &error),
+            };
+            self.waiting = heard;
+            if !self.hand_over() {
+                return;
+            }
+        }
+    }
+
+    /// Gives the waiting message to the loop; pauses where it does not fit, resumes when it did. False when the
+    /// loop is gone.
+    fn hand_over(&mut self) -> bool {
+        let Some(heard) = self.waiting.take() else { return true };
+        match self.heard.try_send(heard) {
+            Ok(()) => {
+                self.pause(false);
+                true
+            }
+            Err(TrySendError::Full(heard)) => {
+                self.waiting = Some(heard);
+                self.pause(true);
+                // Serves the callbacks, and is the wait until the next try.
+                if let Some(Ok(message)) = self.consumer.poll(POLL) {
+                    // Was in flight when the partitions were paused; it is fetched again.
+                    let place = (message.topic().to_owned(), message.partition(), message.offset());
+                    drop(message);
+                    let _ = self.consumer.seek(&place.0, place.1, Offset::Offset(place.2), BROKER_TIMEOUT);
+                }
+                true
+            }
+            Err(TrySendError::Closed(_)) => false,
+        }
+    }
+
+    fn pause(&mut self, pause: bool) {
+        if self.paused == pause {
+            return;
+        }
+        self.paused = pause;
+        let result = self.consumer.assignment().and_then(|assignment| match pause {
+            true => self.consumer.pause(&assignment),
+            false => self.consumer.resume(&assignment),
+        });
+        if let Err(error) = result {
+            warn!(%error, pause, "pausing or resuming failed");
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Reassign => {
+                let places = self.shared.assigned.lock().map(|places| places.clone()).unwrap_or_default();
+                self.waiting = None;
+                self.pause(false);
+                if let Err(error) = assign(&self.consumer, &self.shared, places) {
+                    error!(%error, "assigning anew failed");
+                }
+            }
+            Ask::Commit(offsets) => {
+                let mut list = TopicPartitionList::new();
+                for ((topic, partition), next) in offsets {
+                    let _ = list.add_partition_offset(topic.name(), partition, Offset::Offset(next));
+                }
+                // Informational; during a rebalance it fails, and the next one says it again.
+                let _ = self.consumer.commit(&list, CommitMode::Async);
+            }
+            Ask::Ends { partition, topics, reply } => {
+                let mut ends = HashMap::new();
+                for topic in &topics {
+                    match self.consumer.fetch_watermarks(topic.name(), partition, BROKER_TIMEOUT) {
+                        Ok((_, high)) => drop(ends.insert(*topic, high)),
+                        Err(error) => {
+                            warn!(%error, topic = topic.name(), partition, "the end of the partition is unknown");
+                            let _ = reply.send(None);
+                            return;
+                        }
+                    }
+                }
+                let _ = reply.send(Some(ends.into_iter().collect()));
+            }
+            Ask::Stop => {}
+        }
+    }
+}
+
+fn failed(consumer: &BaseConsumer<Rebalance>, error: &KafkaError) -> Option<Heard> {
+    if let Some((code, reason)) = consumer.client().fatal_error() {
+        return Some(Heard::Fatal(format!("{code}: {reason}")));
+    }
+    // Informational, as are all errors from `poll` but the fatal one.
+    warn!(%error, "kafka");
+    None
+}
+
+/// The message with its own bytes. A topic that is not of the contract cannot come: we did not subscribe to it.
+fn copied(message: &BorrowedMessage<'_>) -> Option<Raw> {
+    let topic = Topic::parse(message.topic())?;
+    let own = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    // The library panics on a header name that is not UTF-8, and a remote can send one.
+    let headers = catch_unwind(AssertUnwindSafe(|| {
+        let Some(headers) = message.headers() else { return Vec::new() };
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(own))).collect()
+    }));
+    Some(Raw {
+        topic,
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key().map(own),
+        value: message.payload().map(own),
+        headers: headers.map_or(Headers::Unreadable, Headers::Readable),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+    })
+}
