@@ -42,6 +42,12 @@ pub trait Decider: Send + Sync + 'static {
     /// The streams that must be folded to decide. The first one is the command's own: a hold is about its key.
     fn streams(&self, command: &Self::Command) -> Vec<StreamName>;
 
+    /// The streams that only the state of the first one can name: the stocks whose goods a reservation holds.
+    /// They are folded before deciding as well.
+    fn further(&self, _command: &Self::Command, _own: &Self::State) -> Vec<StreamName> {
+        Vec::new()
+    }
+
     /// The id of the event that this command would append, where the id and not the state says whether it was
     /// done before (a receipt or adjustment of stock with its reference).
     fn identity(&self, command: &Self::Command, told: &Told) -> Option<Uuid>;

@@ -33,7 +33,7 @@ messages! {
 }
 
 /// One line of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     pub sku: Sku,
     #[schemars(range(min = 1, max = QUANTITY_MAX))]
@@ -53,6 +53,9 @@ pub struct OrderCreated {
     /// When an order that is not confirmed by then is cancelled. Always there in what order-service wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Timestamp>,
+    /// Whether the command said the deadline. A repeat is compared with what was said, not with what was filled in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deadline_given: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -44,7 +44,7 @@ messages! {
 }
 
 /// So many of one sku; each sku stands once in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct StockLine {
     pub sku: Sku,
     #[schemars(range(min = 1))]
