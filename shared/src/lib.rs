@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod decider;
+pub mod broker;
 pub mod log;
 pub mod consumer;
 pub mod engine;

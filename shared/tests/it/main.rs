@@ -1,0 +1,3 @@
+//! The tests of this crate that need a real Kafka or Postgres, or the client library's mock cluster.
+
+mod broker;
