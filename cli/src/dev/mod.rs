@@ -1,0 +1,149 @@
+//! `fulfil dev`: Kafka, Postgres, the payment provider and the four services as processes of this machine.
+//!
+//! A library too: the end-to-end tests and the demo start and stop systems with the same functions. No container, no
+//! service manager; all that is known between two calls is in the folder's `state.json`.
+
+mod state;
+mod process;
+mod ports;
+mod plan;
+mod ready;
+mod progress;
+mod kafka;
+mod postgres;
+mod services;
+mod up;
+mod restart;
+mod down;
+mod status;
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+pub use down::down;
+pub use ports::Ports;
+pub use restart::restart;
+pub use status::{ServiceStatus, Status, status};
+pub use up::{Options, up};
+
+/// As the contract's exit codes have it.
+const NOT_FOUND: u8 = 3;
+
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    #[command(subcommand)]
+    command: DevCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DevCommand {
+    /// Start everything that does not run yet and return when it is ready
+    Up(UpArgs),
+    /// Stop everything; the data stays
+    Down(DownArgs),
+    /// Show what runs, where, and its log
+    Status(Folder),
+    /// Start one process again, dead or alive
+    Restart(RestartArgs),
+}
+
+#[derive(Debug, Args)]
+struct Folder {
+    /// Where data, logs and state of this system live
+    #[arg(long, env = "FULFIL_DIR", default_value = ".fulfil", value_name = "FOLDER")]
+    dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct UpArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// Of each service [default: as many as last time, one at first]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
+    replicas: Option<u16>,
+    #[arg(long, value_enum, default_value_t)]
+    ports: Ports,
+    /// Kafka and Postgres alone, for the tests of the crates
+    #[arg(long)]
+    servers_only: bool,
+    /// A setting for every service, kept for restarts (any number of times)
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    environment: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+struct DownArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// Remove the folder with all data and logs
+    #[arg(long)]
+    wipe: bool,
+}
+
+#[derive(Debug, Args)]
+struct RestartArgs {
+    #[command(flatten)]
+    folder: Folder,
+    /// A service, provider, kafka or postgres
+    name: String,
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    replica: u16,
+}
+
+/// `json`: one object on standard output instead of a table.
+pub async fn run(args: DevArgs, json: bool) -> anyhow::Result<ExitCode> {
+    match args.command {
+        DevCommand::Up(args) => {
+            let options = Options {
+                dir: args.folder.dir,
+                replicas: args.replicas,
+                ports: args.ports,
+                servers_only: args.servers_only,
+                environment: args.environment.into_iter().collect::<BTreeMap<_, _>>(),
+                progress: true,
+            };
+            let status = up(&options).await?;
+            if json {
+                print(&status, json)?;
+            }
+        }
+        DevCommand::Down(args) => {
+            if !down(&args.folder.dir, args.wipe, true).await? {
+                eprintln!("nothing was ever started in {}", args.folder.dir.display());
+            }
+        }
+        DevCommand::Status(folder) => {
+            let Some(status) = status(&folder.dir).await? else {
+                eprintln!("nothing was ever started in {}: fulfil dev up", folder.dir.display());
+                return Ok(ExitCode::from(NOT_FOUND));
+            };
+            print(&status, json)?;
+            if !status.anything_runs() {
+                return Ok(ExitCode::from(NOT_FOUND));
+            }
+        }
+        DevCommand::Restart(args) => {
+            let status = restart(&args.folder.dir, &args.name, args.replica, true).await?;
+            if json {
+                print(&status, json)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(status: &Status, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(status)?);
+    } else {
+        println!("{}", status.table());
+    }
+    Ok(())
+}
+
+fn name_and_value(text: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = text.split_once('=').context("a setting looks like NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,61 @@
+//! Which ports of 127.0.0.1 the servers get.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::bail;
+use rand::Rng;
+
+/// Above 32767 is where the kernel takes outgoing connections' ports from: a server there can lose its port to one
+/// between two starts. Well below, other software has its habits.
+const RANGE: std::ops::Range<u16> = 20_000..32_768;
+const TRIES: usize = 500;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ports {
+    /// The documented ones: 8080 to 8083 and so on.
+    #[default]
+    Fixed,
+    /// Any that are free, chosen once and kept over `down` and `up`.
+    Auto,
+}
+
+/// Gives out ports that can be listened on, each only once: it holds them all until it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct FreePorts {
+    held: Vec<TcpListener>,
+}
+
+impl FreePorts {
+    /// False where somebody has it.
+    pub(crate) fn reserve(&mut self, port: u16) -> bool {
+        let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else { return false };
+        self.held.push(listener);
+        true
+    }
+
+    pub(crate) fn any(&mut self) -> anyhow::Result<u16> {
+        for _ in 0..TRIES {
+            let port = rand::rng().random_range(RANGE);
+            if self.reserve(port) {
+                return Ok(port);
+            }
+        }
+        bail!("no free port between {} and {} in {TRIES} tries", RANGE.start, RANGE.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_given_out_once_and_out_of_the_way_of_outgoing_connections() {
+        let mut free = FreePorts::default();
+        let mut ports: Vec<u16> = (0..40).map(|_| free.any().unwrap()).collect();
+        assert!(ports.iter().all(|port| *port < 32_768));
+        assert!(ports.iter().all(|port| !free.reserve(*port)), "held until the last one is chosen");
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 40);
+    }
+}

@@ -1,0 +1,190 @@
+//! The four services and the payment provider as processes: what each is told, and when it is ready.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use super::{
+    postgres,
+    process::{Process, run_to_end},
+    progress::Progress,
+    ready::wait_until,
+    state::{Folder, Provider, Service, State},
+};
+
+/// Longer than a service gives itself to finish what it has begun.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const PROVIDER_PORT: u16 = 8084;
+
+/// What `dev` knows of a service before it runs. `replica` 0 has the fixed ports, further ones any that are free.
+#[derive(Debug)]
+pub(crate) struct Blueprint {
+    pub(crate) name: &'static str,
+    pub(crate) database: &'static str,
+    pub(crate) http_port: u16,
+    pub(crate) admin_port: u16,
+    /// Its rows and its positions come from the topics and are lost together, so a commit need not wait for the disk.
+    pub(crate) loses_nothing_unflushed: bool,
+}
+
+pub(crate) const SERVICES: [Blueprint; 4] = [
+    blueprint("order-service", "order_service", 8081, 9081),
+    blueprint("inventory-service", "inventory_service", 8082, 9082),
+    blueprint("payment-service", "payment_service", 8083, 9083),
+    Blueprint { loses_nothing_unflushed: true, ..blueprint("projector", "projector", 8080, 9080) },
+];
+
+const fn blueprint(name: &'static str, database: &'static str, http_port: u16, admin_port: u16) -> Blueprint {
+    Blueprint { name, database, http_port, admin_port, loses_nothing_unflushed: false }
+}
+
+pub(crate) fn database_url(state: &State, service: &str) -> anyhow::Result<String> {
+    let blueprint = SERVICES.iter().find(|blueprint| blueprint.name == service);
+    let blueprint = blueprint.with_context(|| format!("there is no service {service}"))?;
+    Ok(postgres::url(&state.postgres, blueprint.database))
+}
+
+pub(crate) fn spawn_provider(
+    provider: &Provider,
+    environment: &BTreeMap<String, String>,
+    folder: &Folder,
+) -> anyhow::Result<Process> {
+    let mut command = Command::new(program("fulfil")?);
+    command.args(["dev", "provider", "--addr", &format!("127.0.0.1:{}", provider.port)]);
+    command.arg("--books").arg(folder.path().join("provider"));
+    command.envs(environment);
+    Process::spawn(&mut command, &folder.log("provider"))
+}
+
+pub(crate) async fn wait_for_provider(
+    provider: &Provider,
+    folder: &Folder,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let since = Instant::now();
+    let url = provider_url(provider);
+    let records = format!("{url}/records");
+    let log = folder.log("provider");
+    wait_until("the payment provider", provider.process, &log, progress, || answers_ok(records.clone()))
+        .await?;
+    progress.done(&format!("payment provider at {url}"), since);
+    Ok(())
+}
+
+pub(crate) async fn migrate(service: &Blueprint, state: &State, folder: &Folder) -> anyhow::Result<()> {
+    let mut command = Command::new(program(service.name)?);
+    command.arg("migrate").envs(&state.environment);
+    command.env("DATABASE_URL", postgres::url(&state.postgres, service.database));
+    run_to_end(&mut command, &folder.log(service.name))
+        .await
+        .with_context(|| format!("the database of {} could not be brought up to date", service.name))
+}
+
+pub(crate) fn spawn(service: &Service, state: &State, folder: &Folder) -> anyhow::Result<Process> {
+    let mut command = Command::new(program(&service.name)?);
+    command.envs(settings(service, state)?);
+    Process::spawn(&mut command, &log(service, folder.path()))
+}
+
+pub(crate) async fn wait_until_ready(
+    service: &Service,
+    folder: &Folder,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let since = Instant::now();
+    let name = instance(service);
+    let readyz = format!("{}/readyz", admin_url(service));
+    let log = log(service, folder.path());
+    wait_until(&name, service.process, &log, progress, || answers_ok(readyz.clone())).await?;
+    progress.done(&format!("{name} at {}", http_url(service)), since);
+    Ok(())
+}
+
+pub(crate) async fn stop(process: Process) -> anyhow::Result<()> {
+    process.stop(Signal::SIGTERM, STOP_LIMIT).await?;
+    Ok(())
+}
+
+/// True where it says so itself right now.
+pub(crate) async fn is_ready(service: &Service) -> bool {
+    answers_ok(format!("{}/readyz", admin_url(service))).await.is_ok()
+}
+
+pub(crate) fn provider_url(provider: &Provider) -> String {
+    format!("http://127.0.0.1:{}", provider.port)
+}
+
+pub(crate) fn http_url(service: &Service) -> String {
+    format!("http://127.0.0.1:{}", service.http_port)
+}
+
+pub(crate) fn admin_url(service: &Service) -> String {
+    format!("http://127.0.0.1:{}", service.admin_port)
+}
+
+pub(crate) fn log(service: &Service, folder: &Path) -> PathBuf {
+    let name = match service.replica {
+        0 => service.name.clone(),
+        replica => format!("{}-{replica}", service.name),
+    };
+    super::state::log(folder, &name)
+}
+
+fn instance(service: &Service) -> String {
+    match service.replica {
+        0 => service.name.clone(),
+        replica => format!("{} (replica {replica})", service.name),
+    }
+}
+
+/// Ours come last: what a caller sets is for the rest.
+fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut settings = BTreeMap::from([("LOG_FORMAT".to_owned(), "text".to_owned())]);
+    settings.extend(state.environment.clone());
+    let provider = state.provider.as_ref().context("there is no payment provider in this folder's state")?;
+    let ours = [
+        ("FULFIL_MODE", "development".to_owned()),
+        ("KAFKA_BOOTSTRAP_SERVERS", state.kafka.bootstrap.clone()),
+        ("DATABASE_URL", database_url(state, &service.name)?),
+        ("HTTP_ADDR", format!("127.0.0.1:{}", service.http_port)),
+        ("ADMIN_ADDR", format!("127.0.0.1:{}", service.admin_port)),
+        ("INSTANCE_ID", format!("{}-{}", service.name, service.replica)),
+        ("PAYMENT_PROVIDER", provider_url(provider)),
+    ];
+    settings.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    Ok(settings)
+}
+
+/// The binaries lie side by side in the target folder, the tests of a crate one folder below.
+fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let us = env::current_exe()?;
+    let beside = us.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    match beside.into_iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!("the program {name} is not beside {}: cargo build --workspace --bins", us.display()),
+    }
+}
+
+async fn answers_ok(url: String) -> Result<(), String> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PROBE_LIMIT)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let answer = client.get(&url).send().await.map_err(|_| "no answer yet".to_owned())?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let status = answer.status();
+    let said = answer.text().await.unwrap_or_default();
+    Err(format!("{status} {}", said.chars().take(200).collect::<String>()))
+}

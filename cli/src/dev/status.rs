@@ -1,0 +1,116 @@
+//! What runs and where: the object of `fulfil dev status --json`, which tests and other tools read.
+
+use std::path::Path;
+
+use comfy_table::{Table, presets};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    process::Process,
+    services,
+    state::{self, State},
+};
+
+/// A pid is `None` where the process does not run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub kafka: String,
+    pub services: Vec<ServiceStatus>,
+    pub kafka_pid: Option<i32>,
+    pub postgres_pid: Option<i32>,
+    /// `host:port`; the roles need no password.
+    pub postgres: String,
+    /// URL, where there is one (not with servers only).
+    pub provider: Option<String>,
+    pub provider_pid: Option<i32>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: String,
+    pub replica: u16,
+    pub pid: Option<i32>,
+    pub ready: bool,
+    pub http: String,
+    pub admin: String,
+    pub database: String,
+    pub log: String,
+}
+
+/// `None` where nothing was ever started in this folder.
+pub async fn status(folder: &Path) -> anyhow::Result<Option<Status>> {
+    let Some(state) = state::load(folder)? else { return Ok(None) };
+    Ok(Some(of(&state, &folder.canonicalize()?).await?))
+}
+
+impl Status {
+    pub fn anything_runs(&self) -> bool {
+        let pids = self.services.iter().map(|service| service.pid);
+        pids.chain([self.kafka_pid, self.postgres_pid, self.provider_pid]).any(|pid| pid.is_some())
+    }
+
+    /// One of several replicas; 0 is always there.
+    pub fn service(&self, name: &str, replica: u16) -> Option<&ServiceStatus> {
+        self.services.iter().find(|service| service.name == name && service.replica == replica)
+    }
+
+    pub(crate) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["NAME", "REPLICA", "PID", "STATE", "ADDRESS", "LOG"]);
+        table.add_row(server_row("kafka", self.kafka_pid, &self.kafka));
+        table.add_row(server_row("postgres", self.postgres_pid, &self.postgres));
+        if let Some(provider) = &self.provider {
+            table.add_row(server_row("provider", self.provider_pid, provider));
+        }
+        for service in &self.services {
+            let state = match (service.pid, service.ready) {
+                (None, _) => "stopped",
+                (Some(_), false) => "not ready",
+                (Some(_), true) => "ready",
+            };
+            let replica = service.replica.to_string();
+            table.add_row([&service.name, &replica, &shown(service.pid), state, &service.http, &service.log]);
+        }
+        table.trim_fmt()
+    }
+}
+
+pub(crate) async fn of(state: &State, folder: &Path) -> anyhow::Result<Status> {
+    let mut all = Vec::with_capacity(state.services.len());
+    for service in &state.services {
+        let pid = living(service.process);
+        all.push(ServiceStatus {
+            name: service.name.clone(),
+            replica: service.replica,
+            pid,
+            ready: pid.is_some() && services::is_ready(service).await,
+            http: services::http_url(service),
+            admin: services::admin_url(service),
+            database: services::database_url(state, &service.name)?,
+            log: services::log(service, folder).display().to_string(),
+        });
+    }
+    Ok(Status {
+        kafka: state.kafka.bootstrap.clone(),
+        services: all,
+        kafka_pid: living(state.kafka.process),
+        postgres_pid: living(state.postgres.process),
+        postgres: format!("{}:{}", state.postgres.host, state.postgres.port),
+        provider: state.provider.as_ref().map(services::provider_url),
+        provider_pid: state.provider.as_ref().and_then(|provider| living(provider.process)),
+    })
+}
+
+fn living(process: Option<Process>) -> Option<i32> {
+    process.filter(|process| process.is_alive()).map(|process| process.pid)
+}
+
+fn server_row(name: &str, pid: Option<i32>, address: &str) -> [String; 6] {
+    let state = if pid.is_some() { "running" } else { "stopped" };
+    [name.to_owned(), String::new(), shown(pid), state.to_owned(), address.to_owned(), String::new()]
+}
+
+fn shown(pid: Option<i32>) -> String {
+    pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())
+}
