@@ -9,4 +9,7 @@ pub mod broker;
 pub mod log;
 pub mod consumer;
 pub mod engine;
+pub mod config;
+pub mod telemetry;
+pub mod shutdown;
 pub mod testing;
