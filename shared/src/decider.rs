@@ -68,6 +68,12 @@ pub trait Decider: Send + Sync + 'static {
     /// What a due task asks. It is decided like any other command, over the state of its stream.
     fn due(&self, task: &Task) -> Option<Self::Command>;
 
+    /// Whether a task may run only after the backlog that was there when it fell due: a deadline must not expire
+    /// an order whose answer waits on a topic.
+    fn waits_for_backlog(&self, _kind: &str) -> bool {
+        false
+    }
+
     /// Whether a stream grows long enough to want snapshots.
     fn snapshots(&self, stream: &StreamName) -> bool;
 }
@@ -219,6 +225,8 @@ pub struct Task {
     pub due_at: Timestamp,
     /// Of the run that is due: 1 at first.
     pub attempt: i32,
+    /// The message or event that made it owed: the cause of what comes of it.
+    pub cause: Uuid,
 }
 
 /// Folds events onto a state.

@@ -241,3 +241,25 @@ pub struct Loaded {
     pub identities: Vec<Recorded>,
     pub positions: Vec<(i64, Uuid)>,
 }
+
+/// A letter as it stands: its first record, and what happened since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredLetter {
+    pub letter_id: Uuid,
+    pub letter: Letter,
+    /// How often it was redriven, whatever came of it.
+    pub redrives: i32,
+    /// The newest status; `None` while nothing happened.
+    pub status: Option<LetterStatus>,
+}
+
+/// What waits on one key, as the database counts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHeld {
+    pub key: String,
+    /// The unresolved letter that holds the key.
+    pub letter: Option<Uuid>,
+    pub too_early: i64,
+    pub behind: i64,
+    pub newer: i64,
+}
