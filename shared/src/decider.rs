@@ -101,6 +101,16 @@ pub enum Via {
     },
 }
 
+impl Via {
+    /// Which run of a task it is, from 1; 0 of anything else.
+    pub fn attempt(self) -> i32 {
+        match self {
+            Self::Task { attempt } => attempt,
+            Self::Topic | Self::Http => 0,
+        }
+    }
+}
+
 /// What a decision can see: the folded streams, and the event that was already appended under the command's
 /// identity.
 pub struct Streams<'a, S, E> {
