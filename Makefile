@@ -1,0 +1,36 @@
+# Everything starts here: `make demo` to see it, `make test` to trust it. Both set a bare Debian-like machine up first
+# (deploy/setup); Rust is the one thing that must be there before.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PATH := $(PATH):$(HOME)/.cargo/bin
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
+
+.PHONY: help setup build demo test servers servers-down check
+
+help: ## What there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+setup: ## Install what this machine lacks (quiet where nothing is missing)
+	@deploy/setup
+
+build: setup ## Build the services and the fulfil program
+	cargo build --workspace --bins
+
+demo: build ## Start everything and walk one order down each path
+	$(fulfil) demo
+
+test: setup ## Run all tests against servers of their own
+	deploy/with-servers cargo test --workspace
+
+servers: build ## Start Kafka and Postgres for running single tests by hand
+	@$(fulfil) dev up --servers-only --ports auto --dir .servers/test
+	@echo "export FULFIL_TEST_SERVERS=$(CURDIR)/.servers/test"
+
+servers-down: ## Stop those again
+	@$(fulfil) dev down --wipe --dir .servers/test
+
+check: setup ## Format and lints, as the gate has them
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
