@@ -1,1 +1,6 @@
-//! projector
+//! The read side: folds every topic into rows that answer questions.
+//!
+//! The projector decides nothing and publishes no event. What it shows lags behind the logs by what is under way
+//! on the topics, and each answer says by how much.
+
+pub mod view;

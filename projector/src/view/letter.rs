@@ -1,0 +1,152 @@
+//! A dead letter as the view shows it: the letter and the newest record of what became of it. Both come over the
+//! topic `dead-letters`; a letter without a key may be on another partition than its records, so either can be
+//! first.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use shared::contract::{
+    Malformed, Timestamp,
+    dead_letter::header,
+    envelope::{Headers, Raw},
+};
+use uuid::Uuid;
+
+/// One row of the dead-letter view.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LetterRow {
+    pub id: Uuid,
+    pub letter: Option<Letter>,
+    pub change: Option<Change>,
+}
+
+/// The letter: where it came from, why it failed, and its bytes untouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub group: String,
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub stage: String,
+    pub code: String,
+    pub message: String,
+    pub fingerprint: String,
+    pub failed_at: Timestamp,
+    pub delivery_count: i32,
+    pub redrives: i32,
+    pub build: String,
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Vec<Header>,
+}
+
+/// An original header. A name can repeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub name: String,
+    pub value_base64: Option<String>,
+}
+
+/// What was done with a letter. The newest counts: by the broker's time, then by place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    pub at: Timestamp,
+    pub partition: i32,
+    pub offset: i64,
+    pub status: String,
+    pub by: String,
+    pub reason: String,
+}
+
+/// The status of a letter that nobody has touched.
+pub const DEAD: &str = "dead";
+/// All statuses that a query can ask for.
+pub const STATUSES: [&str; 5] = [DEAD, "redriven", "failed-again", "discarded", "parked"];
+
+/// A record of the topic.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LetterRecord {
+    Dead(Box<Letter>),
+    Changed(Change),
+}
+
+impl LetterRow {
+    pub fn new(id: Uuid) -> Self {
+        Self { id, letter: None, change: None }
+    }
+
+    pub fn status(&self) -> &str {
+        self.change.as_ref().map_or(DEAD, |change| &change.status)
+    }
+
+    /// The same letter twice is one; of two changes the newer stands.
+    pub fn fold(&mut self, record: &LetterRecord) {
+        match record {
+            LetterRecord::Dead(letter) => {
+                self.letter.get_or_insert_with(|| (**letter).clone());
+            }
+            LetterRecord::Changed(change) => {
+                if self.change.as_ref().is_none_or(|known| known < change) {
+                    self.change = Some(change.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Reads a record of `dead-letters` by its headers; the value is not ours to understand.
+pub fn read(raw: &Raw) -> Result<(Uuid, LetterRecord), Malformed> {
+    let Headers::Readable(all) = &raw.headers else {
+        return Err(Malformed::new("headers-unreadable", "a header name is not UTF-8"));
+    };
+    let text = |name: &'static str| {
+        raw.headers
+            .text(name)
+            .ok_or_else(|| Malformed::new("invalid-letter", format!("the header {name} is missing")))
+    };
+    let or_empty = |name| raw.headers.text(name).unwrap_or_default().to_owned();
+    let id: Uuid = parsed(header::ID, text(header::ID)?)?;
+    if let Some(status) = raw.headers.text(header::STATUS) {
+        let at = Timestamp::from_timestamp_millis(raw.timestamp_ms).unwrap_or_default();
+        let (partition, offset) = (raw.partition, raw.offset);
+        let (by, reason) = (or_empty(header::BY), or_empty(header::REASON));
+        let change = Change { at, partition, offset, status: status.to_owned(), by, reason };
+        return Ok((id, LetterRecord::Changed(change)));
+    }
+    let letter = Letter {
+        group: text(header::GROUP)?.to_owned(),
+        topic: text(header::TOPIC)?.to_owned(),
+        partition: parsed(header::PARTITION, text(header::PARTITION)?)?,
+        offset: parsed(header::OFFSET, text(header::OFFSET)?)?,
+        stage: text(header::STAGE)?.to_owned(),
+        code: text(header::CODE)?.to_owned(),
+        message: or_empty(header::MESSAGE),
+        fingerprint: or_empty(header::FINGERPRINT),
+        failed_at: parsed(header::FAILED_AT, text(header::FAILED_AT)?)?,
+        delivery_count: raw
+            .headers
+            .text(header::DELIVERY_COUNT)
+            .map_or(Ok(1), |text| parsed(header::DELIVERY_COUNT, text))?,
+        redrives: raw.headers.text(header::REDRIVES).map_or(Ok(0), |text| parsed(header::REDRIVES, text))?,
+        build: or_empty(header::BUILD),
+        key: raw.key.clone(),
+        value: raw.value.clone(),
+        headers: original(all),
+    };
+    Ok((id, LetterRecord::Dead(Box::new(letter))))
+}
+
+/// The headers that the message had before it died.
+fn original(headers: &[(String, Option<Bytes>)]) -> Vec<Header> {
+    let ours = |name: &str| name.starts_with("__dlq.") || name.starts_with("dlq.");
+    let kept = headers.iter().filter(|(name, _)| !ours(name));
+    kept.map(|(name, value)| Header {
+        name: name.clone(),
+        value_base64: value.as_ref().map(|bytes| STANDARD.encode(bytes)),
+    })
+    .collect()
+}
+
+fn parsed<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, Malformed> {
+    text.parse().map_err(|_| Malformed::new("invalid-letter", format!("the header {name} cannot be read")))
+}

@@ -1,0 +1,210 @@
+//! The rows that a batch touches, and the fold of one message onto them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::contract::{
+    Timestamp,
+    envelope::Envelope,
+    ids::{OrderId, Sku, StreamName},
+    message::Message,
+    order::OrderEvent,
+    topics::Topic,
+};
+use uuid::Uuid;
+
+use super::{
+    letter::{LetterRecord, LetterRow},
+    order::{self, OrderRow},
+    payment,
+    source::{Failed, Step},
+    stock::{self, StockRow},
+    timeline::{Entry, EntryId},
+};
+
+/// An event that was read from a topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    pub topic: Topic,
+    pub envelope: Envelope,
+    pub message: Message,
+    /// When the broker took it: the time of an event that brings none.
+    pub heard_at: Timestamp,
+}
+
+/// What of the view a message is folded onto.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowId {
+    Order(OrderId),
+    Stock(Sku),
+    Letter(Uuid),
+}
+
+/// Rows as they are loaded, folded and written back. Sorted, so that two writers lock them in one order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rows {
+    pub orders: BTreeMap<OrderId, OrderRow>,
+    pub stocks: BTreeMap<Sku, StockRow>,
+    pub letters: BTreeMap<Uuid, LetterRow>,
+    /// Only what is new: entries are added and never read back by the fold.
+    pub timeline: BTreeMap<EntryId, Entry>,
+    /// Rows that differ from what was loaded.
+    pub changed: BTreeSet<RowId>,
+}
+
+impl Fact {
+    pub fn row(&self) -> Option<RowId> {
+        match &self.message {
+            Message::Order(event) => Some(RowId::Order(event.order_id())),
+            Message::Reservation(event) => Some(RowId::Order(event.order_id())),
+            Message::Payment(event) => Some(RowId::Order(event.order_id())),
+            Message::Stock(event) => Some(RowId::Stock(event.sku().clone())),
+            Message::OrderCommand(_) | Message::StockCommand(_) | Message::DeadLetterCommand(_) => None,
+        }
+    }
+
+    /// The stream and version that it makes visible; `None` for an event that no service of ours wrote.
+    pub fn version(&self) -> Option<(StreamName, i64)> {
+        let stream = match &self.message {
+            Message::Order(event) => StreamName::order(event.order_id()),
+            Message::Reservation(event) => StreamName::reservation(event.order_id()),
+            Message::Payment(event) => StreamName::payment(event.order_id()),
+            Message::Stock(event) => StreamName::stock(event.sku()),
+            Message::OrderCommand(_) | Message::StockCommand(_) | Message::DeadLetterCommand(_) => {
+                return None;
+            }
+        };
+        self.position_and_sequence().map(|(_, sequence)| (stream, sequence))
+    }
+
+    /// Only our services set them, and both of them.
+    fn position_and_sequence(&self) -> Option<(i64, i64)> {
+        self.envelope.position.zip(self.envelope.sequence)
+    }
+
+    fn time(&self) -> Timestamp {
+        self.envelope.time.unwrap_or(self.heard_at)
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        let order_id = match &self.message {
+            Message::Stock(event) => stock::order_of(event)?,
+            Message::Order(event) => event.order_id(),
+            Message::Reservation(event) => event.order_id(),
+            Message::Payment(event) => event.order_id(),
+            Message::OrderCommand(_) | Message::StockCommand(_) | Message::DeadLetterCommand(_) => {
+                return None;
+            }
+        };
+        let source = self.envelope.source.as_str();
+        let numbers = self.position_and_sequence();
+        Some(Entry {
+            order_id,
+            topic: self.topic,
+            key: self.message.key()?,
+            sequence: numbers.map_or(0, |(_, sequence)| sequence),
+            event_id: self.envelope.id,
+            event_type: self.envelope.message_type.clone(),
+            service: source.strip_prefix("/fulfil/").unwrap_or(source).to_owned(),
+            time: self.time(),
+            position: numbers.map(|(position, _)| position),
+            cause: self.envelope.causation_id,
+            data: self.envelope.data.clone(),
+            deliveries: 1,
+        })
+    }
+}
+
+impl Rows {
+    /// Folds one event. A failed one leaves no trace.
+    pub fn fold(&mut self, fact: &Fact) -> Result<Step, Failed> {
+        let step = match fact.position_and_sequence() {
+            Some((_, sequence)) => self.fold_ours(fact, sequence)?,
+            None => self.fold_foreign(fact),
+        };
+        if let Some(entry) = fact.entry() {
+            let known = self.timeline.entry(entry.id());
+            known.and_modify(|known| known.deliveries += 1).or_insert(entry);
+        }
+        Ok(step)
+    }
+
+    pub fn fold_letter(&mut self, id: Uuid, record: &LetterRecord) {
+        self.letters.entry(id).or_insert_with(|| LetterRow::new(id)).fold(record);
+        self.changed.insert(RowId::Letter(id));
+    }
+
+    fn fold_ours(&mut self, fact: &Fact, version: i64) -> Result<Step, Failed> {
+        let (at, event_type) = (fact.time(), fact.envelope.message_type.as_str());
+        let step = match &fact.message {
+            Message::Order(event) => {
+                let id = event.order_id();
+                self.order(id).order.apply(
+                    || StreamName::order(id),
+                    event_type,
+                    version,
+                    at,
+                    |state| order::evolve(state, event, at),
+                )
+            }
+            Message::Reservation(event) => {
+                let id = event.order_id();
+                self.order(id).reservation.apply(
+                    || StreamName::reservation(id),
+                    event_type,
+                    version,
+                    at,
+                    |state| stock::evolve(state, event),
+                )
+            }
+            Message::Payment(event) => {
+                let id = event.order_id();
+                self.order(id).payment.apply(
+                    || StreamName::payment(id),
+                    event_type,
+                    version,
+                    at,
+                    |state| payment::evolve(state, event),
+                )
+            }
+            Message::Stock(event) => {
+                let sku = event.sku();
+                let row = self.stocks.entry(sku.clone()).or_insert_with(|| StockRow::new(sku.clone()));
+                row.levels.apply(
+                    || StreamName::stock(sku),
+                    event_type,
+                    version,
+                    at,
+                    |state| stock::evolve_levels(state, event),
+                )
+            }
+            // Commands are not folded; nobody reads their topics here.
+            Message::OrderCommand(_) | Message::StockCommand(_) | Message::DeadLetterCommand(_) => {
+                return Ok(Step::Duplicate);
+            }
+        }?;
+        if step == Step::Applied {
+            self.changed.extend(fact.row());
+        }
+        Ok(step)
+    }
+
+    /// An event by hand is shown and not folded. One that order-service adopts does not make the order suspect:
+    /// what it claims is decided like any other order.
+    fn fold_foreign(&mut self, fact: &Fact) -> Step {
+        let Some(RowId::Order(id)) = fact.row() else { return Step::Duplicate };
+        if matches!(&fact.message, Message::Order(OrderEvent::Created(_))) {
+            return Step::Duplicate;
+        }
+        let row = self.order(id);
+        if row.foreign {
+            return Step::Duplicate;
+        }
+        row.foreign = true;
+        self.changed.insert(RowId::Order(id));
+        Step::Applied
+    }
+
+    fn order(&mut self, id: OrderId) -> &mut OrderRow {
+        self.orders.entry(id).or_insert_with(|| OrderRow::new(id))
+    }
+}

@@ -1,0 +1,210 @@
+//! The fold without a database: any interleaving and any duplicates make the same rows.
+
+use std::time::Duration;
+
+use projector::view::{
+    awaiting::{Limits, awaiting},
+    order::OrderRow,
+    payment::PaymentStatus,
+    rows::{Fact, Rows},
+    source::Step,
+};
+use proptest::prelude::*;
+use rand::{SeedableRng, rngs::StdRng};
+use shared::contract::{
+    Timestamp,
+    envelope::{self, Mode, Raw, encode_manual},
+    ids::OrderId,
+    message::Message,
+    order::{OrderCompleted, OrderConfirmed},
+    payment::PaymentDeclined,
+    topics::Topic,
+};
+use uuid::Uuid;
+
+use crate::sagas::{PATHS, Path, World, interleave, place, world};
+
+fn fact(raw: &Raw) -> Fact {
+    let envelope = envelope::decode(raw, Mode::Development).unwrap();
+    let message = Message::decode(&envelope.message_type, &envelope.data).unwrap().unwrap();
+    let heard_at = Timestamp::from_timestamp_millis(raw.timestamp_ms).unwrap();
+    Fact { topic: raw.topic, envelope, message, heard_at }
+}
+
+fn fold(messages: &[Raw]) -> Rows {
+    let mut rows = Rows::default();
+    for raw in messages {
+        rows.fold(&fact(raw)).unwrap();
+    }
+    rows
+}
+
+fn without_counts(mut rows: Rows) -> Rows {
+    rows.timeline.values_mut().for_each(|entry| entry.deliveries = 1);
+    rows
+}
+
+fn by_hand(order_id: OrderId) -> envelope::Outgoing {
+    let declined = Message::Payment(PaymentDeclined { order_id, code: "by-hand".into() }.into());
+    let (id, key) = (Uuid::from_u128(77), order_id.to_string());
+    encode_manual(Topic::PaymentsEvents, &declined, id, &key, "/somebody", Timestamp::UNIX_EPOCH, None)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_interleaving_with_duplicates_makes_the_same_rows(seed: u64, one: u64, other: u64) {
+        let (mut world, orders) = world(seed, 12);
+        world.plant(by_hand(orders[0].0));
+        let sent = world.with_repeats(&mut StdRng::seed_from_u64(one));
+        let first = fold(&interleave(&sent, &mut StdRng::seed_from_u64(one)));
+        let second = fold(&interleave(&sent, &mut StdRng::seed_from_u64(other)));
+        prop_assert_eq!(&first, &second);
+        prop_assert_eq!(without_counts(first), fold(&world.in_order()));
+    }
+}
+
+/// One order down a path, and its row.
+fn played(path: Path) -> (World, OrderRow) {
+    let (mut world, _) = world(1, 0);
+    let id = OrderId::new(Uuid::from_u128(5)).unwrap();
+    world.order(id, path, &["SKU-1".parse().unwrap()], 1);
+    let row = fold(&world.in_order()).orders.remove(&id).unwrap();
+    (world, row)
+}
+
+#[test]
+fn every_path_ends_in_its_status_and_awaits_nothing() {
+    let limits = Limits { completion: Duration::from_secs(300), compensation: Duration::from_secs(300) };
+    let mut rows = Rows::default();
+    let sku = ["SKU-1".parse().unwrap()];
+    for (number, path) in PATHS.into_iter().enumerate() {
+        let (mut world, _) = world(1, 0);
+        let id = OrderId::new(Uuid::from_u128(number as u128 + 1)).unwrap();
+        world.order(id, path, &sku, 2);
+        rows.stocks.clear();
+        for raw in world.in_order() {
+            rows.fold(&fact(&raw)).unwrap();
+        }
+        let row = &rows.orders[&id];
+        let order = row.order.state.as_ref().unwrap();
+        let expected = match path {
+            Path::Completed | Path::SilentThenYes => ("completed", None),
+            Path::Open => ("created", None),
+            Path::OutOfStock => ("settled", Some("out_of_stock")),
+            Path::Declined => ("settled", Some("payment_declined")),
+            Path::CancelledBeforeAnything | Path::CancelledWhilePaying => ("settled", Some("customer")),
+            Path::CaptureFailed => ("settled", Some("capture_failed")),
+            Path::CancelledAfterCapture => ("settled", Some("operator")),
+        };
+        let reason = order.stage.reason().map(|reason| serde_json::to_value(reason).unwrap());
+        let reason = reason.as_ref().and_then(|reason| reason.as_str());
+        assert_eq!((order.stage.status(), reason), expected, "{path:?}");
+        assert_eq!(awaiting(row, &limits, order.created_at).is_empty(), path != Path::Open, "{path:?}");
+    }
+}
+
+#[test]
+fn what_is_awaited_follows_the_order_at_every_event() {
+    let (world, _) = played(Path::Completed);
+    let limits = Limits { completion: Duration::from_secs(300), compensation: Duration::from_secs(300) };
+    let mut messages = world.in_order();
+    messages.retain(|raw| raw.topic != Topic::InventoryStock);
+    messages.sort_by_key(|raw| fact(raw).envelope.time);
+    let mut rows = Rows::default();
+    let awaited: Vec<String> = messages
+        .iter()
+        .map(|raw| {
+            rows.fold(&fact(raw)).unwrap();
+            let row = rows.orders.values().next().unwrap();
+            let far = Timestamp::from_timestamp_millis(i64::MAX / 2_000_000).unwrap();
+            let awaited = awaiting(row, &limits, far);
+            assert!(awaited.iter().all(|one| one.overdue && one.until.is_some()));
+            awaited.iter().map(|one| one.what).collect::<Vec<_>>().join(" and ")
+        })
+        .collect();
+    assert_eq!(
+        awaited,
+        [
+            "StockReserved|StockRejected",
+            "PaymentAuthorized|PaymentDeclined",
+            "PaymentAuthorized|PaymentDeclined",
+            "OrderConfirmed",
+            "StockCommitted and PaymentCaptured|PaymentCaptureFailed",
+            "PaymentCaptured|PaymentCaptureFailed",
+            "PaymentCaptured|PaymentCaptureFailed",
+            "OrderCompleted",
+            "OrderCompleted",
+            "",
+        ]
+    );
+}
+
+#[test]
+fn a_silent_provider_shows_until_it_answers() {
+    let (world, row) = played(Path::SilentThenYes);
+    assert_eq!(row.payment.state.unwrap().silent, None);
+    let until_silence: Vec<Raw> = world
+        .in_order()
+        .into_iter()
+        .filter(|raw| raw.topic != Topic::PaymentsEvents || raw.offset < 2)
+        .collect();
+    let mut rows = Rows::default();
+    until_silence.iter().filter(|raw| raw.topic == Topic::PaymentsEvents).for_each(|raw| {
+        rows.fold(&fact(raw)).unwrap();
+    });
+    let payment = rows.orders.values().next().unwrap().payment.state.clone().unwrap();
+    assert_eq!((payment.status, payment.silent.is_some()), (PaymentStatus::Requested, true));
+}
+
+#[test]
+fn an_event_by_hand_is_shown_and_marks_the_order_and_is_not_folded() {
+    let (mut world, before) = played(Path::Completed);
+    world.plant(by_hand(before.order_id));
+    let rows = fold(&world.in_order());
+    let row = &rows.orders[&before.order_id];
+    assert!(row.foreign && !before.foreign);
+    assert_eq!((&row.order, &row.payment), (&before.order, &before.payment));
+    let shown = rows.timeline.values().filter(|entry| entry.sequence == 0).collect::<Vec<_>>();
+    assert_eq!((shown.len(), shown[0].service.as_str()), (1, "/somebody"));
+}
+
+#[test]
+fn an_order_created_by_hand_is_adopted_so_it_is_not_suspect() {
+    let (world, before) = played(Path::Completed);
+    let own = world.in_order().into_iter().find(|raw| raw.topic == Topic::OrdersEvents).unwrap();
+    let Message::Order(event) = fact(&own).message else { panic!("not an order event") };
+    let (id, key) = (Uuid::from_u128(78), before.order_id.to_string());
+    let message = Message::Order(event);
+    let by_hand =
+        encode_manual(Topic::OrdersEvents, &message, id, &key, "/somebody", Timestamp::UNIX_EPOCH, None);
+    let mut rows = Rows::default();
+    assert_eq!(rows.fold(&fact(&place([by_hand])[0])), Ok(Step::Duplicate));
+    assert_eq!(rows.fold(&fact(&own)), Ok(Step::Applied));
+    assert!(!rows.orders[&before.order_id].foreign);
+    assert_eq!(rows.timeline.len(), 2);
+}
+
+#[test]
+fn a_missing_version_fails_and_leaves_no_trace() {
+    let (world, row) = played(Path::Completed);
+    let own: Vec<Raw> = world.in_order().into_iter().filter(|raw| raw.topic == Topic::OrdersEvents).collect();
+    let mut rows = Rows::default();
+    rows.fold(&fact(&own[0])).unwrap();
+    let before = rows.clone();
+    let failed = rows.fold(&fact(&own[2])).unwrap_err();
+    assert_eq!(failed.code(), "version-gap");
+    assert_eq!(rows, before);
+    let mut rows = Rows::default();
+    for (sequence, event) in [
+        (1, Message::Order(OrderConfirmed { order_id: row.order_id }.into())),
+        (1, Message::Order(OrderCompleted { order_id: row.order_id }.into())),
+    ] {
+        let mut fact = fact(&own[0]);
+        fact.message = event;
+        fact.envelope.sequence = Some(sequence);
+        assert_eq!(rows.fold(&fact).unwrap_err().code(), "impossible-event");
+        assert!(rows.changed.is_empty() && rows.timeline.is_empty());
+    }
+}
