@@ -99,7 +99,7 @@ impl World {
         let created = self.order_event(
             order_id,
             command,
-            OrderCreated { order_id, user_id, lines, amount, deadline_at },
+            OrderCreated { order_id, user_id, lines, amount, deadline_at, deadline_given: false },
         );
         if path == Path::CancelledBeforeAnything {
             let cancelled = self.cancelled(order_id, command, CancelReason::Customer, CancelStage::Created);
