@@ -4,5 +4,17 @@
 //! appends holds the log's lock until it has committed and must have seen all that stands in it.
 
 pub mod request;
+pub mod error;
+pub mod connect;
+pub mod append;
+pub mod load;
+pub mod tail;
+#[cfg_attr(not(test), expect(dead_code, reason = "read with the holds"))]
+mod headers;
+mod row;
 
+pub use append::append;
+pub use error::StoreError;
+pub use load::load;
 pub use request::*;
+pub use tail::{end, tail};

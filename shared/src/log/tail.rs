@@ -1,0 +1,35 @@
+//! The log in order of position: what others appended, what the relay publishes.
+
+use sqlx::PgConnection;
+
+use super::StoreError;
+use crate::contract::envelope::Recorded;
+
+/// The events after a position, in order. Positions are gapless: fewer than `limit` is the end.
+pub async fn tail(
+    connection: &mut PgConnection,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Recorded>, StoreError> {
+    let events = sqlx::query_as(
+        "select
+           position, stream, version, event_id, type, data, decision,
+           correlation_id, causation_id, traceparent, recorded_at
+         from event
+         where position > $1
+         order by position
+         limit $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(events)
+}
+
+/// The last position; 0 where there is no event.
+pub async fn end(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    let end =
+        sqlx::query_scalar("select coalesce(max(position), 0) from event").fetch_one(connection).await?;
+    Ok(end)
+}
