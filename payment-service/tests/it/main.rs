@@ -1,0 +1,5 @@
+//! payment-service from outside: its domain cell by cell, and its provider over HTTP.
+
+mod calls;
+mod given;
+mod transitions;
