@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Malformed, ids,
+    limits::REDRIVE_BYTES_MAX,
     message::{Payload, messages},
     order::check_text,
 };
@@ -53,7 +54,10 @@ impl RedriveDeadLetter {
 
 impl Payload for RedriveDeadLetter {
     fn check(&self) -> Result<(), Malformed> {
-        self.value()?;
+        if self.value()?.is_some_and(|value| value.len() > REDRIVE_BYTES_MAX) {
+            let detail = format!("an edited value has at most {REDRIVE_BYTES_MAX} bytes");
+            return Err(Malformed::at("limit", "/value_base64", detail));
+        }
         check_text("/by", Some(&self.by))?;
         check_text("/reason", Some(&self.reason))
     }

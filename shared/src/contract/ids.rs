@@ -131,7 +131,10 @@ text_id!(
 text_id!(
     UserId,
     "a user id",
-    json_schema!({"type": "string", "minLength": 1, "maxLength": USER_ID_CHARS_MAX})
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": USER_ID_CHARS_MAX,
+        "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    })
 );
 
 impl JsonSchema for OrderId {

@@ -5,6 +5,8 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 pub const REDRIVE_BYTES_MAX: usize = 1024 * 1024;
 /// The largest batch that a producer of ours sends: a dead letter carries a foreign message whole.
 pub const PRODUCED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Of id, source and type of an envelope.
+pub const ATTRIBUTE_BYTES_MAX: usize = 1024;
 pub const HTTP_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const JSON_DEPTH_MAX: usize = 16;
 pub const LINES_MAX: usize = 200;

@@ -2,7 +2,10 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Malformed, dead_letter::DeadLetterCommand, order::*, payment::PaymentEvent, stock::*, upcast};
+use super::{
+    Malformed, dead_letter::DeadLetterCommand, order::*, payment::PaymentEvent, stock::*, topics::Topic,
+    upcast,
+};
 
 /// A family of messages that can stand in a log. Its JSON is what crosses the boundary: the same text is the
 /// `data` of the envelope and the `data` column of the event.
@@ -24,21 +27,45 @@ pub(crate) trait Payload: Serialize + DeserializeOwned {
 }
 
 pub(crate) fn read<T: Payload>(data: &str) -> Result<T, Malformed> {
-    let payload: T = serde_json::from_str(data).map_err(invalid_data)?;
+    let payload: T = parse(data)?;
     payload.check()?;
     Ok(payload)
 }
 
-/// serde's message names the field and the expectation. Its quotes of the value are cut, as an error text must
-/// not carry payload.
+/// Reads JSON text into a payload's type and says where it does not fit.
+pub(crate) fn parse<T: DeserializeOwned>(data: &str) -> Result<T, Malformed> {
+    serde_json::from_str(data).map_err(|error| {
+        // The path costs time on every field, so only a message that failed is read with it.
+        let located: Result<T, _> =
+            serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(data));
+        let pointer = located.err().map(|error| pointer(error.path())).unwrap_or_default();
+        Malformed { pointer, ..invalid_data(error) }
+    })
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let segment = |segment: &Segment| match segment {
+        Segment::Seq { index } => Some(format!("/{index}")),
+        Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    path.iter().filter_map(segment).collect()
+}
+
+/// serde's message names the expectation. Its quotes of the value are cut, as an error text must not carry
+/// payload.
 pub(crate) fn invalid_data(error: serde_json::Error) -> Malformed {
     let text = error.to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
-    let text = match (text.find("invalid type: "), text.find(", expected ")) {
-        (Some(0), Some(expected)) => {
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let found = |kind: &str, expected: usize| format!("found {kind}{}", &text[expected..]);
+    let text = match text.rfind(", expected ") {
+        Some(expected) if text.starts_with("invalid type: ") => {
             let kind = text["invalid type: ".len()..expected].split([' ', '`']).next().unwrap_or("value");
-            format!("found {kind}{}", &text[expected..])
+            found(kind, expected)
         }
+        Some(expected) if text.starts_with("invalid value: ") => found("a value out of range", expected),
+        Some(expected) if text.starts_with("unknown variant ") => found("an unknown value", expected),
         _ => text.to_owned(),
     };
     Malformed::new("invalid-data", text)
@@ -159,6 +186,19 @@ impl Message {
             Self::OrderCommand(command) => command.data(),
             Self::StockCommand(command) => command.data(),
             Self::DeadLetterCommand(command) => command.data(),
+        }
+    }
+
+    /// The only topic that the message stands on.
+    pub fn topic(&self) -> Topic {
+        match self {
+            Self::Order(_) => Topic::OrdersEvents,
+            Self::Reservation(_) => Topic::InventoryEvents,
+            Self::Stock(_) => Topic::InventoryStock,
+            Self::Payment(_) => Topic::PaymentsEvents,
+            Self::OrderCommand(_) => Topic::OrdersCommands,
+            Self::StockCommand(_) => Topic::InventoryCommands,
+            Self::DeadLetterCommand(_) => Topic::DeadLettersCommands,
         }
     }
 

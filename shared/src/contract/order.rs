@@ -1,5 +1,6 @@
 //! Messages about orders: what the edge may ask and what order-service tells.
 
+use chrono::Datelike;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -173,13 +174,15 @@ pub enum CancellationRejection {
 
 impl Payload for OrderCreated {
     fn check(&self) -> Result<(), Malformed> {
-        check_lines(&self.lines, &self.amount)
+        check_lines(&self.lines, &self.amount)?;
+        check_deadline(self.deadline_at)
     }
 }
 
 impl Payload for CreateOrder {
     fn check(&self) -> Result<(), Malformed> {
-        check_lines(&self.lines, &self.amount)
+        check_lines(&self.lines, &self.amount)?;
+        check_deadline(self.deadline_at)
     }
 }
 
@@ -259,6 +262,16 @@ fn check_lines(lines: &[Line], amount: &Money) -> Result<(), Malformed> {
             Err(Malformed::at("amount-mismatch", "/amount/minor", "the amount is not the sum of the lines"))
         }
         None => Err(Malformed::at("limit", "/lines", "the sum of the lines is out of range")),
+    }
+}
+
+/// Whether it is soon enough is decided; here it is within what every reader and the database can store.
+fn check_deadline(deadline_at: Option<Timestamp>) -> Result<(), Malformed> {
+    match deadline_at {
+        Some(at) if !(1970..=9999).contains(&at.year()) => {
+            Err(Malformed::at("limit", "/deadline_at", "a deadline is in the years 1970 to 9999"))
+        }
+        _ => Ok(()),
     }
 }
 

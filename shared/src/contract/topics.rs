@@ -106,6 +106,12 @@ impl Topic {
     }
 }
 
+impl std::fmt::Display for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// The partition of a key: murmur2 as Kafka's Java client computes it, which is what librdkafka calls
 /// `murmur2_random` (messages without a key go anywhere). Source: Apache Kafka, `Utils.murmur2`.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {

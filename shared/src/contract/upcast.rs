@@ -8,9 +8,10 @@ use serde::Deserialize;
 use super::{
     Malformed,
     ids::{OrderId, Sku, UserId},
-    message::{invalid_data, write},
+    limits::QUANTITY_MAX,
+    message::{parse, write},
     money::{Currency, Money},
-    order::{CreateOrder, Line},
+    order::{CreateOrder, Line, check_quantity},
 };
 
 /// One step: the type it reads, the type it makes, and how.
@@ -53,11 +54,14 @@ pub(crate) struct OrderV1 {
     order_id: OrderId,
     user_id: UserId,
     product_id: Sku,
+    #[schemars(range(min = 1, max = QUANTITY_MAX))]
     quantity: i64,
 }
 
 fn order_v1(data: &str) -> Result<String, Malformed> {
-    let old: OrderV1 = serde_json::from_str(data).map_err(invalid_data)?;
+    let old: OrderV1 = parse(data)?;
+    // Here, where the field still has its name.
+    check_quantity("/quantity", old.quantity)?;
     let line = Line { sku: old.product_id, quantity: old.quantity, unit_price_minor: 0 };
     // Both messages have one shape in v1 and one in v2.
     Ok(write(&CreateOrder {
