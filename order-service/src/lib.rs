@@ -116,6 +116,11 @@ impl Decider for Orders {
         }
     }
 
+    /// The answer that confirms an order may still wait on a topic.
+    fn waits_for_backlog(&self, kind: &str) -> bool {
+        kind == DEADLINE
+    }
+
     fn snapshots(&self, _: &StreamName) -> bool {
         false
     }

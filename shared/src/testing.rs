@@ -3,6 +3,8 @@
 //! One pair of servers serves the tests of all crates: `make test` starts it (`fulfil dev up --servers-only`) and names
 //! its folder in `FULFIL_TEST_SERVERS`. Nothing here starts a server, and nothing outside tests calls this.
 
+pub mod memory;
+
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
