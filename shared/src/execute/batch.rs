@@ -1,0 +1,133 @@
+//! The working copy of one batch: what it has read, what it has decided so far, what it will append.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::{
+    prepare::Prepared,
+    step::{Input, Reply},
+};
+use crate::{
+    consumer::Place,
+    contract::{Timestamp, ids::StreamName},
+    decider::{Decider, Existing, Folded, Task},
+    engine::inbox::{Answer, Unanswered},
+    failure::KeyHold,
+    log::{Append, HeldRow, OwnedTask, StoredLetter},
+};
+
+/// One input and what it is.
+pub(super) struct Item<D: Decider> {
+    pub(super) input: Input<D>,
+    pub(super) prepared: Prepared<D::Command>,
+}
+
+/// What was read for the batch. It outlives a refused append.
+pub(super) struct Read<D: Decider> {
+    /// `None`: there is no such letter.
+    pub(super) letters: HashMap<Uuid, Option<StoredLetter>>,
+    /// By key, in the order in which they were held.
+    pub(super) held: HashMap<String, Vec<HeldRow>>,
+    /// What the held messages and the letters to redrive are: by row id, and by the index of the redriving item.
+    pub(super) held_prepared: HashMap<i64, Prepared<D::Command>>,
+    pub(super) redrive_prepared: HashMap<usize, Prepared<D::Command>>,
+    pub(super) identities: HashMap<Uuid, Existing<D::Event>>,
+    pub(super) asked_identities: HashSet<Uuid>,
+    pub(super) positions: HashMap<i64, Uuid>,
+    /// Streams with an event that this build cannot read: nothing is decided on them.
+    pub(super) unreadable: HashSet<StreamName>,
+}
+
+impl<D: Decider> Default for Read<D> {
+    fn default() -> Self {
+        Self {
+            letters: HashMap::new(),
+            held: HashMap::new(),
+            held_prepared: HashMap::new(),
+            redrive_prepared: HashMap::new(),
+            identities: HashMap::new(),
+            asked_identities: HashSet::new(),
+            positions: HashMap::new(),
+            unreadable: HashSet::new(),
+        }
+    }
+}
+
+/// What was decided. Thrown away whole when the append is refused.
+pub(super) struct Decided<D: Decider> {
+    pub(super) append: Append,
+    pub(super) streams: HashMap<StreamName, Folded<D::State>>,
+    pub(super) appended_identities: HashMap<Uuid, Existing<D::Event>>,
+    pub(super) holds: HashMap<String, KeyHold>,
+    pub(super) letters: HashMap<Uuid, StoredLetter>,
+    /// The last word on each task: set or done.
+    pub(super) tasks: BTreeMap<Uuid, Option<OwnedTask>>,
+    /// Held messages that were processed in this batch.
+    pub(super) unheld: HashSet<i64>,
+    pub(super) moves: BTreeMap<Place, i64>,
+    /// By the index of their item.
+    pub(super) answers: Vec<(usize, Result<Answer<D>, Unanswered>)>,
+    pub(super) calls: Vec<(D::Call, Task)>,
+    pub(super) settled: Vec<Uuid>,
+    pub(super) counted: Vec<&'static str>,
+    pub(super) poison: Vec<String>,
+    pub(super) messages: usize,
+    pub(super) duplicates: usize,
+}
+
+impl<D: Decider> Default for Decided<D> {
+    fn default() -> Self {
+        Self {
+            append: Append::default(),
+            streams: HashMap::new(),
+            appended_identities: HashMap::new(),
+            holds: HashMap::new(),
+            letters: HashMap::new(),
+            tasks: BTreeMap::new(),
+            unheld: HashSet::new(),
+            moves: BTreeMap::new(),
+            answers: Vec::new(),
+            calls: Vec::new(),
+            settled: Vec::new(),
+            counted: Vec::new(),
+            poison: Vec::new(),
+            messages: 0,
+            duplicates: 0,
+        }
+    }
+}
+
+pub(super) struct Batch<D: Decider> {
+    pub(super) now: Timestamp,
+    pub(super) items: Vec<Item<D>>,
+    pub(super) read: Read<D>,
+    pub(super) decided: Decided<D>,
+    pub(super) put_back: Vec<Input<D>>,
+    pub(super) attempts: u32,
+}
+
+impl<D: Decider> Batch<D> {
+    /// Cuts the batch in half and leaves the second half for later. False where there is nothing to cut.
+    pub(super) fn halve(&mut self) -> bool {
+        if self.items.len() < 2 {
+            return false;
+        }
+        let rest = self.items.split_off(self.items.len() / 2);
+        let rest: Vec<Input<D>> = rest.into_iter().map(|item| item.input).collect();
+        let later = std::mem::replace(&mut self.put_back, rest);
+        self.put_back.extend(later);
+        true
+    }
+
+    /// The answers with the places where they go. Called once, after the commit.
+    pub(super) fn replies(&mut self) -> Vec<Reply<D>> {
+        let mut answers: HashMap<usize, _> = self.decided.answers.drain(..).collect();
+        let items = std::mem::take(&mut self.items);
+        let reply = |(index, item): (usize, Item<D>)| match item.input {
+            Input::Asked(asked) => answers.remove(&index).map(|answer| Reply { to: asked.reply, answer }),
+            _ => None,
+        };
+        items.into_iter().enumerate().filter_map(reply).collect()
+    }
+}

@@ -1,0 +1,516 @@
+//! The phases of a batch: prepare, read, decide, append; after a refusal fold what others appended and decide
+//! again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use super::{
+    batch::{Batch, Decided, Item, Read},
+    cache::Cache,
+    prepare::{Prepared, prepare},
+    step::{Fetch, Fetched, Input, Outcome, Reply, Step},
+};
+use crate::{
+    consumer::{Place, Position},
+    contract::{
+        Timestamp,
+        dead_letter::DeadLetterCommand,
+        envelope::{Mode, Raw, Recorded},
+        message::Event,
+    },
+    decider::{Decider, Existing, Folded, Task, Told, Via},
+    engine::inbox::Unanswered,
+    failure::{Failure, Holds, KeyHold},
+    log::{Append, Appended, KeyHeld, Load, Loaded, Move},
+    task,
+};
+
+pub struct ExecuteSettings {
+    pub mode: Mode,
+    /// Of every topic.
+    pub partitions: i32,
+    /// How long a message may be too early.
+    pub hold_limit: Duration,
+    pub cache_streams_max: usize,
+    /// Versions between two snapshots of a stream.
+    pub snapshot_every: i64,
+}
+
+/// The unit of work of one process. One batch at a time.
+pub struct Execute<D: Decider> {
+    pub(super) decider: Arc<D>,
+    pub(super) settings: ExecuteSettings,
+    /// The end of the log that the cache and every decision stand on.
+    pub(super) seen: i64,
+    pub(super) holds: Holds,
+    cache: Cache<D::State>,
+    /// Next offsets of our partitions, as they stand in the database. `None`: there is no row yet.
+    positions: HashMap<Place, Option<i64>>,
+    batch: Option<Batch<D>>,
+}
+
+impl<D: Decider> Execute<D> {
+    /// `seen`: an end of the log, read once at the start.
+    pub fn new(decider: Arc<D>, settings: ExecuteSettings, seen: i64) -> Self {
+        let cache = Cache::new(settings.cache_streams_max);
+        Self {
+            decider,
+            settings,
+            seen,
+            holds: Holds::default(),
+            cache,
+            positions: HashMap::new(),
+            batch: None,
+        }
+    }
+
+    /// These partitions are ours, and so are the keys that wait in them.
+    pub fn assign(&mut self, positions: &[Position], held: &[KeyHeld]) {
+        self.revoke();
+        self.positions = positions.iter().map(|position| (position.place, position.next)).collect();
+        self.set_holds(held);
+    }
+
+    pub fn revoke(&mut self) {
+        self.positions.clear();
+        self.holds.clear();
+    }
+
+    /// An error made it unsure what the process knows: read everything again.
+    pub fn forget(&mut self) {
+        self.cache.clear();
+    }
+
+    pub fn seen(&self) -> i64 {
+        self.seen
+    }
+
+    /// Next offsets of our partitions.
+    pub fn positions(&self) -> impl Iterator<Item = (Place, Option<i64>)> {
+        self.positions.iter().map(|(place, next)| (*place, *next))
+    }
+
+    pub fn owns_partition(&self, partition: i32) -> bool {
+        self.positions.keys().any(|(_, owned)| *owned == partition)
+    }
+
+    pub fn held_keys(&self) -> usize {
+        self.holds.len()
+    }
+
+    /// Takes a batch. `now` is the database's clock as far as it is known, in milliseconds.
+    pub fn begin(&mut self, inputs: Vec<Input<D>>, now: Timestamp) -> Step<D> {
+        let items = inputs.into_iter().map(|input| self.item(input, now)).collect();
+        self.batch = Some(Batch {
+            now,
+            items,
+            read: Read::default(),
+            decided: Decided::default(),
+            put_back: Vec::new(),
+            attempts: 1,
+        });
+        self.advance()
+    }
+
+    fn item(&self, input: Input<D>, now: Timestamp) -> Item<D> {
+        let told = |id, via, traceparent| Told { id, at: now, via, correlation_id: None, traceparent };
+        let command = |command, told| Prepared::Command { command, told, key: String::new() };
+        let prepared = match &input {
+            Input::Message(raw) => prepare(&*self.decider, raw, self.settings.mode, now),
+            Input::Asked(asked) => {
+                command(asked.command.clone(), told(asked.id, Via::Http, asked.traceparent.clone()))
+            }
+            Input::Answer { task, command: answer } => {
+                command(answer.clone(), told(task.cause, Via::Task { attempt: task.attempt }, None))
+            }
+            Input::Task(task) => match self.decider.due(task) {
+                Some(due) => command(due, told(task.cause, Via::Task { attempt: task.attempt }, None)),
+                None => Prepared::Nothing,
+            },
+        };
+        Item { input, prepared }
+    }
+
+    pub fn fetched(&mut self, fetched: Fetched) -> Step<D> {
+        self.set_holds(&fetched.keys);
+        let Some(batch) = &mut self.batch else { return Step::Done(Outcome::default()) };
+        for stored in fetched.letters {
+            batch.read.letters.insert(stored.letter_id, Some(stored));
+        }
+        for row in fetched.held {
+            let prepared = prepare(&*self.decider, &row.held.raw, self.settings.mode, batch.now);
+            batch.read.held_prepared.insert(row.id, prepared);
+            batch.read.held.entry(row.held.key.clone()).or_default().push(row);
+        }
+        for (index, item) in batch.items.iter().enumerate() {
+            let Prepared::Letter { command: DeadLetterCommand::Redrive(redrive), .. } = &item.prepared else {
+                continue;
+            };
+            let Some(Some(stored)) = batch.read.letters.get(&redrive.dead_letter_id) else { continue };
+            // The base64 was checked when the command was decoded.
+            let value = redrive.value().ok().flatten().map(bytes::Bytes::from);
+            let raw = Raw { value: value.or(stored.letter.raw.value.clone()), ..stored.letter.raw.clone() };
+            let prepared = prepare(&*self.decider, &raw, self.settings.mode, batch.now);
+            batch.read.redrive_prepared.insert(index, prepared);
+        }
+        self.advance()
+    }
+
+    fn set_holds(&mut self, held: &[KeyHeld]) {
+        for key in held {
+            let count = |count: i64| usize::try_from(count).unwrap_or_default();
+            let hold = KeyHold {
+                letter: key.letter,
+                too_early: count(key.too_early),
+                behind: count(key.behind),
+                newer: count(key.newer),
+            };
+            self.holds.set(key.key.clone(), hold);
+        }
+    }
+
+    pub fn loaded(&mut self, loaded: Loaded) -> Step<D> {
+        let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
+        for (stream, snapshot, events) in &loaded.streams {
+            match self.fold_read(snapshot.as_ref(), events) {
+                Some(folded) => {
+                    self.cache.put(stream.clone(), folded.clone());
+                    batch.decided.streams.insert(stream.clone(), folded);
+                }
+                None => drop(batch.read.unreadable.insert(stream.clone())),
+            }
+        }
+        for recorded in &loaded.identities {
+            if let Some(Ok(event)) = D::Event::decode(&recorded.event_type, &recorded.data) {
+                let existing = Existing { stream: recorded.stream.clone(), version: recorded.version, event };
+                batch.read.identities.insert(recorded.event_id, existing);
+            }
+        }
+        batch.read.positions.extend(loaded.positions);
+        self.batch = Some(batch);
+        self.advance()
+    }
+
+    /// The next read that is missing, or the append.
+    fn advance(&mut self) -> Step<D> {
+        let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
+        let step = if let Some(fetch) = missing_rows(&mut batch) {
+            Step::Fetch(fetch)
+        } else if let Some(load) = self.missing_streams(&mut batch) {
+            Step::Load(load)
+        } else {
+            self.decide_all(&mut batch);
+            Step::Append(Box::new(batch.decided.append.clone()))
+        };
+        self.batch = Some(batch);
+        step
+    }
+
+    /// Copies what is cached into the batch and names what is not.
+    fn missing_streams(&mut self, batch: &mut Batch<D>) -> Option<Load> {
+        let mut load = Load { fingerprint: D::FINGERPRINT.to_owned(), ..Load::default() };
+        let mut asked = HashSet::new();
+        let held = batch.read.held_prepared.values();
+        let prepared = batch.items.iter().map(|item| &item.prepared);
+        for prepared in prepared.chain(held).chain(batch.read.redrive_prepared.values()) {
+            let command = match prepared {
+                Prepared::Claimed { position, id: _, foreign } => {
+                    if !batch.read.positions.contains_key(position) {
+                        load.positions.push(*position);
+                    }
+                    &**foreign
+                }
+                prepared => prepared,
+            };
+            let Prepared::Command { command, told, .. } = command else { continue };
+            for stream in self.decider.streams(command) {
+                if batch.decided.streams.contains_key(&stream)
+                    || batch.read.unreadable.contains(&stream)
+                    || asked.contains(&stream)
+                {
+                    continue;
+                }
+                match self.cache.get(&stream) {
+                    Some(folded) => drop(batch.decided.streams.insert(stream, folded)),
+                    None => {
+                        asked.insert(stream.clone());
+                        load.streams.push(stream);
+                    }
+                }
+            }
+            if let Some(id) = self.decider.identity(command, told)
+                && batch.read.asked_identities.insert(id)
+            {
+                load.identities.push(id);
+            }
+        }
+        // A position that the log does not have is answered by its absence; it is not asked twice.
+        for position in &load.positions {
+            batch.read.positions.insert(*position, Uuid::nil());
+        }
+        let nothing = load.streams.is_empty() && load.identities.is_empty() && load.positions.is_empty();
+        (!nothing).then_some(load)
+    }
+
+    fn decide_all(&self, batch: &mut Batch<D>) {
+        batch.decided.append = Append { seen: self.seen, ..Append::default() };
+        let items = std::mem::take(&mut batch.items);
+        for (index, item) in items.iter().enumerate() {
+            match &item.input {
+                Input::Message(raw) => {
+                    let place = (raw.topic, raw.partition);
+                    // Not ours any more, or seen before: whoever moves the position answers for it.
+                    let Some(stored) = self.positions.get(&place) else { continue };
+                    let next = batch.decided.moves.get(&place).copied().or(*stored);
+                    if next.is_some_and(|next| raw.offset < next) {
+                        batch.decided.duplicates += 1;
+                        continue;
+                    }
+                    batch.decided.messages += 1;
+                    batch.decided.moves.insert(place, raw.offset + 1);
+                    self.message(batch, raw, &item.prepared, index);
+                }
+                Input::Asked(_) => {
+                    let Prepared::Command { command, told, .. } = &item.prepared else { continue };
+                    let answer = self.decide(batch, command, told, None).map_err(Unanswered::from);
+                    batch.decided.answers.push((index, answer));
+                }
+                Input::Task(task) | Input::Answer { task, .. } => self.task(batch, task, &item.prepared),
+            }
+        }
+        batch.items = items;
+        let decided = &mut batch.decided;
+        decided.append.moves = decided
+            .moves
+            .iter()
+            .map(|(place, to)| {
+                let from = self.positions.get(place).copied().flatten();
+                Move { topic: place.0, partition: place.1, from, to: *to }
+            })
+            .collect();
+        for (id, change) in &decided.tasks {
+            match change {
+                Some(owned) => decided.append.tasks.push(owned.clone()),
+                None => decided.append.tasks_done.push(*id),
+            }
+        }
+    }
+
+    fn task(&self, batch: &mut Batch<D>, task: &Task, prepared: &Prepared<D::Command>) {
+        let again = |batch: &mut Batch<D>| {
+            let owned = task::owned(task::retry(task, batch.now), self.settings.partitions);
+            batch.decided.tasks.insert(task.id, Some(owned));
+        };
+        let calls = batch.decided.calls.len();
+        match (task.kind.as_str(), prepared) {
+            (task::RELEASE, _) => self.release(batch, task),
+            (task::HOLD_LIMIT, _) => self.limit(batch, task),
+            (_, Prepared::Command { command, told, .. }) => {
+                match self.decide(batch, command, told, Some(task)) {
+                    Ok(_) if batch.decided.calls.len() > calls => return,
+                    Ok(_) if batch.decided.tasks.contains_key(&task.id) => {}
+                    Ok(answer) => {
+                        // Nothing was said about the task: done, unless the state owes it still.
+                        let owed = self.decider.owes(&answer.stream, &answer.state);
+                        if owed.iter().any(|owed| owed.kind == task.kind) {
+                            again(batch);
+                        } else {
+                            batch.decided.tasks.insert(task.id, None);
+                        }
+                    }
+                    Err(_) => {
+                        batch.decided.counted.push("task-failed");
+                        again(batch);
+                    }
+                }
+            }
+            // A kind that this build does not know: a newer one wrote it.
+            _ => again(batch),
+        }
+        batch.decided.settled.push(task.id);
+    }
+
+    pub fn appended(&mut self, appended: &Appended) -> Step<D> {
+        let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
+        match appended {
+            Appended::Done { .. } | Appended::DoneBefore { .. } => Step::Done(self.committed(batch)),
+            Appended::LogMoved { .. } => {
+                batch.attempts += 1;
+                batch.decided = Decided::default();
+                batch.read.identities.clear();
+                batch.read.asked_identities.clear();
+                let crowded = batch.attempts > 2;
+                if crowded {
+                    self.cut(&mut batch);
+                }
+                self.batch = Some(batch);
+                Step::Tail { after: self.seen, crowded }
+            }
+            Appended::Fenced => {
+                let not_a_message = |input: &Input<D>| !matches!(input, Input::Message(_));
+                let inputs = batch.items.into_iter().map(|item| item.input).chain(batch.put_back);
+                let put_back = inputs.filter(not_a_message).collect();
+                Step::Done(Outcome { put_back, fenced: true, attempts: batch.attempts, ..Outcome::default() })
+            }
+        }
+    }
+
+    /// What others appended, in order, from the position after [`Execute::seen`] on.
+    pub fn tailed(&mut self, events: &[Recorded]) -> Step<D> {
+        for recorded in events {
+            self.fold_foreign(recorded);
+            self.seen = recorded.position;
+        }
+        self.advance()
+    }
+
+    fn fold_foreign(&mut self, recorded: &Recorded) {
+        let Some(known) = self.cache.get(&recorded.stream) else { return };
+        if recorded.version <= known.version {
+            return;
+        }
+        let event = D::Event::decode(&recorded.event_type, &recorded.data);
+        match event {
+            Some(Ok(event)) if recorded.version == known.version + 1 => {
+                let state = self.decider.evolve(known.state, &event);
+                self.cache.put(recorded.stream.clone(), Folded { version: recorded.version, state });
+            }
+            // A version is missing, or cannot be read: the next load says how the stream stands.
+            _ => self.cache.drop_stream(&recorded.stream),
+        }
+    }
+
+    /// The database refused the content of the batch itself. Halved until the one that does it is found: that
+    /// one becomes a dead letter, or is answered as failed.
+    pub fn faulty(&mut self, reason: &str) -> Step<D> {
+        let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
+        batch.decided = Decided::default();
+        batch.read.identities.clear();
+        batch.read.asked_identities.clear();
+        if !self.cut(&mut batch) {
+            let Some(item) = batch.items.first_mut() else { return Step::Done(Outcome::default()) };
+            let tried = matches!(&item.prepared, Prepared::Dead { .. });
+            match &item.input {
+                Input::Message(_) if !tried => {
+                    let key = match &item.prepared {
+                        Prepared::Command { key, .. } => Some(key.clone()),
+                        _ => None,
+                    };
+                    item.prepared = Prepared::Dead { failure: Failure::failed("store-refused", reason), key };
+                }
+                _ => return Step::Done(self.given_up(batch)),
+            }
+        }
+        self.batch = Some(batch);
+        self.advance()
+    }
+
+    fn given_up(&mut self, batch: Batch<D>) -> Outcome<D> {
+        let mut outcome =
+            Outcome { put_back: batch.put_back, attempts: batch.attempts, ..Outcome::default() };
+        outcome.counted.push("input-given-up");
+        for item in batch.items {
+            match item.input {
+                Input::Asked(asked) => {
+                    outcome.replies.push(Reply { to: asked.reply, answer: Err(Unanswered::Failed) })
+                }
+                Input::Task(task) | Input::Answer { task, .. } => outcome.settled.push(task.id),
+                Input::Message(_) => {}
+            }
+        }
+        outcome
+    }
+
+    /// Halves the batch and forgets what was read for the index of an item.
+    fn cut(&self, batch: &mut Batch<D>) -> bool {
+        let cut = batch.halve();
+        let left = batch.items.len();
+        batch.read.redrive_prepared.retain(|index, _| *index < left);
+        cut
+    }
+
+    fn committed(&mut self, mut batch: Batch<D>) -> Outcome<D> {
+        let replies = batch.replies();
+        let decided = batch.decided;
+        for (stream, folded) in decided.streams {
+            self.cache.put(stream, folded);
+        }
+        self.seen += decided.append.events.len() as i64;
+        for (place, next) in &decided.moves {
+            self.positions.insert(*place, Some(*next));
+        }
+        for (key, hold) in decided.holds {
+            self.holds.set(key, hold);
+        }
+        let due = decided.append.tasks.iter().filter(|owned| {
+            owned.task.due_at <= batch.now && self.positions.keys().any(|(_, ours)| *ours == owned.partition)
+        });
+        Outcome {
+            replies,
+            due: due.map(|owned| owned.task.clone()).collect(),
+            recorded: decided.append.events,
+            letters: decided.append.letters.len(),
+            calls: decided.calls,
+            settled: decided.settled,
+            moved: decided.moves.into_iter().collect(),
+            put_back: batch.put_back,
+            fenced: false,
+            counted: decided.counted,
+            messages: decided.messages,
+            duplicates: decided.duplicates,
+            poison: decided.poison,
+            attempts: batch.attempts,
+        }
+    }
+}
+
+/// Letters and held messages that the batch is about and that were not read yet.
+fn missing_rows<D: Decider>(batch: &mut Batch<D>) -> Option<Fetch> {
+    let mut fetch = Fetch::default();
+    for item in &batch.items {
+        match (&item.input, &item.prepared) {
+            (_, Prepared::Letter { command, .. }) => {
+                let id = command.dead_letter_id();
+                if let std::collections::hash_map::Entry::Vacant(vacant) = batch.read.letters.entry(id) {
+                    vacant.insert(None);
+                    fetch.letters.push(id);
+                }
+            }
+            (Input::Task(task), _) if [task::RELEASE, task::HOLD_LIMIT].contains(&task.kind.as_str()) => {
+                let key = task.stream.key().to_owned();
+                if !batch.read.held.contains_key(&key) {
+                    batch.read.held.insert(key.clone(), Vec::new());
+                    fetch.held_keys.push(key);
+                }
+            }
+            _ => {}
+        }
+    }
+    (fetch != Fetch::default()).then_some(fetch)
+}
+
+impl<D: Decider> Default for Outcome<D> {
+    fn default() -> Self {
+        Self {
+            replies: Vec::new(),
+            recorded: Vec::new(),
+            letters: 0,
+            due: Vec::new(),
+            calls: Vec::new(),
+            settled: Vec::new(),
+            moved: Vec::new(),
+            put_back: Vec::new(),
+            fenced: false,
+            counted: Vec::new(),
+            messages: 0,
+            duplicates: 0,
+            poison: Vec::new(),
+            attempts: 0,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What goes into a batch, what it asks of the shell, and what came of it.
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    consumer::Place,
+    contract::envelope::{Raw, Recorded},
+    decider::{Decider, Task},
+    engine::inbox::{Answer, Asked, Unanswered},
+    log::{Append, HeldRow, KeyHeld, Load, StoredLetter},
+};
+
+/// All that can change state.
+pub enum Input<D: Decider> {
+    Message(Raw),
+    Asked(Asked<D>),
+    Task(Task),
+    /// What a call for a task came to.
+    Answer {
+        task: Task,
+        command: D::Command,
+    },
+}
+
+/// What the shell does next, and which method takes the result.
+pub enum Step<D: Decider> {
+    /// Read letters and held messages: [`super::Execute::fetched`].
+    Fetch(Fetch),
+    /// [`super::Execute::loaded`]
+    Load(Load),
+    /// [`super::Execute::appended`]. With an unknown outcome the same call again, for as long as it takes.
+    Append(Box<Append>),
+    /// Read the log after this position to its end: [`super::Execute::tailed`]. `crowded`: others append all the
+    /// time, so pause at random first.
+    Tail {
+        after: i64,
+        crowded: bool,
+    },
+    Done(Outcome<D>),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fetch {
+    pub letters: Vec<Uuid>,
+    pub held_keys: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Fetched {
+    pub letters: Vec<StoredLetter>,
+    /// Of the asked keys, ascending by id.
+    pub held: Vec<HeldRow>,
+    /// How the asked keys stand.
+    pub keys: Vec<KeyHeld>,
+}
+
+/// What the shell does after the commit.
+pub struct Outcome<D: Decider> {
+    pub replies: Vec<Reply<D>>,
+    /// For the relay, from memory.
+    pub recorded: Vec<Recorded>,
+    /// Dead letters or changes of them were appended.
+    pub letters: usize,
+    /// Tasks that are due at once and belong to a partition of ours.
+    pub due: Vec<Task>,
+    /// Calls to make, each with the task that owes it. The task is in flight until its answer was decided.
+    pub calls: Vec<(D::Call, Task)>,
+    /// Tasks that were taken and are in flight no longer.
+    pub settled: Vec<Uuid>,
+    /// Next offsets, for the lag tools.
+    pub moved: Vec<(Place, i64)>,
+    /// To be decided in later batches, in this order, before anything else.
+    pub put_back: Vec<Input<D>>,
+    /// Somebody else went on with a partition: read positions and holds again. Messages were thrown away.
+    pub fenced: bool,
+    /// By name, for the metrics.
+    pub counted: Vec<&'static str>,
+    pub messages: usize,
+    pub duplicates: usize,
+    /// `dlq.code` of each new letter.
+    pub poison: Vec<String>,
+    /// Attempts at the append: 1 where nobody else appended.
+    pub attempts: u32,
+}
+
+pub struct Reply<D: Decider> {
+    pub to: oneshot::Sender<Result<Answer<D>, Unanswered>>,
+    pub answer: Result<Answer<D>, Unanswered>,
+}
