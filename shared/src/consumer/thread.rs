@@ -35,12 +35,8 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 const REVOKE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 pub struct ConsumerSettings {
-    /// Complete but for the group: made by [`crate::broker`].
+    /// Group and instance included: [`crate::broker::BrokerSettings::consumer`].
     pub client: ClientConfig,
-    /// The service's name.
-    pub group: String,
-    /// Static membership: a restarted process gets its partitions back at once.
-    pub instance_id: String,
     pub topics: Vec<Topic>,
 }
 
@@ -61,12 +57,10 @@ impl Consumer {
     /// Subscribes. Messages and changes of the assignment arrive at `heard`, whose capacity bounds how far the
     /// thread runs ahead of the loop.
     pub fn start(settings: ConsumerSettings, heard: Sender<Heard>) -> anyhow::Result<Self> {
-        let mut client = settings.client;
-        client.set("group.id", &settings.group).set("group.instance.id", &settings.instance_id);
         let shared = Arc::new(Shared { heard: heard.clone(), assigned: Mutex::new(Vec::new()) });
         let context = Rebalance { shared: shared.clone() };
         let consumer: BaseConsumer<Rebalance> =
-            client.create_with_context(context).context("creating the Kafka consumer")?;
+            settings.client.create_with_context(context).context("creating the Kafka consumer")?;
         let names: Vec<&str> = settings.topics.iter().map(|topic| topic.name()).collect();
         consumer.subscribe(&names).context("subscribing")?;
         let (asks, asked) = mpsc::channel();

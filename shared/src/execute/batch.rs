@@ -35,6 +35,8 @@ pub(super) struct Read<D: Decider> {
     pub(super) identities: HashMap<Uuid, Existing<D::Event>>,
     pub(super) asked_identities: HashSet<Uuid>,
     pub(super) positions: HashMap<i64, Uuid>,
+    /// Streams that only a state could name, found missing while deciding.
+    pub(super) further: HashSet<StreamName>,
     /// Streams with an event that this build cannot read: nothing is decided on them.
     pub(super) unreadable: HashSet<StreamName>,
 }
@@ -49,6 +51,7 @@ impl<D: Decider> Default for Read<D> {
             identities: HashMap::new(),
             asked_identities: HashSet::new(),
             positions: HashMap::new(),
+            further: HashSet::new(),
             unreadable: HashSet::new(),
         }
     }

@@ -56,6 +56,18 @@ impl<D: Decider> Execute<D> {
             return Err(Verdict::Unreadable);
         }
         let Some(own) = streams.first() else { return Err(Verdict::Panicked) };
+        let own_state = batch.decided.streams.get(own).map(|folded| folded.state.clone()).unwrap_or_default();
+        let further = self.decider.further(command, &own_state);
+        if further.iter().any(|stream| batch.read.unreadable.contains(stream)) {
+            return Err(Verdict::Unreadable);
+        }
+        let missing: Vec<_> =
+            further.into_iter().filter(|name| !batch.decided.streams.contains_key(name)).collect();
+        if !missing.is_empty() {
+            // The batch is decided again with them; what this one came to is thrown away.
+            batch.read.further.extend(missing);
+            return Err(Verdict::Unreadable);
+        }
         let decided = &mut batch.decided;
         let existing = self
             .decider

@@ -1,32 +1,26 @@
 //! The phases of a batch: prepare, read, decide, append; after a refusal fold what others appended and decide
 //! again.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
-
-use uuid::Uuid;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     batch::{Batch, Decided, Item, Read},
     cache::Cache,
     prepare::{Prepared, prepare},
-    step::{Fetch, Fetched, Input, Outcome, Reply, Step},
+    read::missing_rows,
+    step::{Input, Outcome, Reply, Step},
 };
 use crate::{
     consumer::{Place, Position},
     contract::{
         Timestamp,
-        dead_letter::DeadLetterCommand,
-        envelope::{Mode, Raw, Recorded},
+        envelope::{Mode, Recorded},
         message::Event,
     },
-    decider::{Decider, Existing, Folded, Task, Told, Via},
+    decider::{Decider, Folded, Task, Told, Via},
     engine::inbox::Unanswered,
-    failure::{Failure, Holds, KeyHold},
-    log::{Append, Appended, KeyHeld, Load, Loaded, Move},
+    failure::{Failure, Holds},
+    log::{Append, Appended, KeyHeld, Move},
     task,
 };
 
@@ -48,10 +42,10 @@ pub struct Execute<D: Decider> {
     /// The end of the log that the cache and every decision stand on.
     pub(super) seen: i64,
     pub(super) holds: Holds,
-    cache: Cache<D::State>,
+    pub(super) cache: Cache<D::State>,
     /// Next offsets of our partitions, as they stand in the database. `None`: there is no row yet.
     positions: HashMap<Place, Option<i64>>,
-    batch: Option<Batch<D>>,
+    pub(super) batch: Option<Batch<D>>,
 }
 
 impl<D: Decider> Execute<D> {
@@ -136,125 +130,25 @@ impl<D: Decider> Execute<D> {
         Item { input, prepared }
     }
 
-    pub fn fetched(&mut self, fetched: Fetched) -> Step<D> {
-        self.set_holds(&fetched.keys);
-        let Some(batch) = &mut self.batch else { return Step::Done(Outcome::default()) };
-        for stored in fetched.letters {
-            batch.read.letters.insert(stored.letter_id, Some(stored));
-        }
-        for row in fetched.held {
-            let prepared = prepare(&*self.decider, &row.held.raw, self.settings.mode, batch.now);
-            batch.read.held_prepared.insert(row.id, prepared);
-            batch.read.held.entry(row.held.key.clone()).or_default().push(row);
-        }
-        for (index, item) in batch.items.iter().enumerate() {
-            let Prepared::Letter { command: DeadLetterCommand::Redrive(redrive), .. } = &item.prepared else {
-                continue;
-            };
-            let Some(Some(stored)) = batch.read.letters.get(&redrive.dead_letter_id) else { continue };
-            // The base64 was checked when the command was decoded.
-            let value = redrive.value().ok().flatten().map(bytes::Bytes::from);
-            let raw = Raw { value: value.or(stored.letter.raw.value.clone()), ..stored.letter.raw.clone() };
-            let prepared = prepare(&*self.decider, &raw, self.settings.mode, batch.now);
-            batch.read.redrive_prepared.insert(index, prepared);
-        }
-        self.advance()
-    }
-
-    fn set_holds(&mut self, held: &[KeyHeld]) {
-        for key in held {
-            let count = |count: i64| usize::try_from(count).unwrap_or_default();
-            let hold = KeyHold {
-                letter: key.letter,
-                too_early: count(key.too_early),
-                behind: count(key.behind),
-                newer: count(key.newer),
-            };
-            self.holds.set(key.key.clone(), hold);
-        }
-    }
-
-    pub fn loaded(&mut self, loaded: Loaded) -> Step<D> {
-        let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
-        for (stream, snapshot, events) in &loaded.streams {
-            match self.fold_read(snapshot.as_ref(), events) {
-                Some(folded) => {
-                    self.cache.put(stream.clone(), folded.clone());
-                    batch.decided.streams.insert(stream.clone(), folded);
-                }
-                None => drop(batch.read.unreadable.insert(stream.clone())),
-            }
-        }
-        for recorded in &loaded.identities {
-            if let Some(Ok(event)) = D::Event::decode(&recorded.event_type, &recorded.data) {
-                let existing = Existing { stream: recorded.stream.clone(), version: recorded.version, event };
-                batch.read.identities.insert(recorded.event_id, existing);
-            }
-        }
-        batch.read.positions.extend(loaded.positions);
-        self.batch = Some(batch);
-        self.advance()
-    }
-
     /// The next read that is missing, or the append.
-    fn advance(&mut self) -> Step<D> {
+    pub(super) fn advance(&mut self) -> Step<D> {
         let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
-        let step = if let Some(fetch) = missing_rows(&mut batch) {
-            Step::Fetch(fetch)
-        } else if let Some(load) = self.missing_streams(&mut batch) {
-            Step::Load(load)
-        } else {
+        let step = loop {
+            if let Some(fetch) = missing_rows(&mut batch) {
+                break Step::Fetch(fetch);
+            }
+            if let Some(load) = self.missing_streams(&mut batch) {
+                break Step::Load(load);
+            }
+            let further = batch.read.further.len();
             self.decide_all(&mut batch);
-            Step::Append(Box::new(batch.decided.append.clone()))
+            if batch.read.further.len() == further {
+                break Step::Append(Box::new(batch.decided.append.clone()));
+            }
+            batch.decided = Decided::default();
         };
         self.batch = Some(batch);
         step
-    }
-
-    /// Copies what is cached into the batch and names what is not.
-    fn missing_streams(&mut self, batch: &mut Batch<D>) -> Option<Load> {
-        let mut load = Load { fingerprint: D::FINGERPRINT.to_owned(), ..Load::default() };
-        let mut asked = HashSet::new();
-        let held = batch.read.held_prepared.values();
-        let prepared = batch.items.iter().map(|item| &item.prepared);
-        for prepared in prepared.chain(held).chain(batch.read.redrive_prepared.values()) {
-            let command = match prepared {
-                Prepared::Claimed { position, id: _, foreign } => {
-                    if !batch.read.positions.contains_key(position) {
-                        load.positions.push(*position);
-                    }
-                    &**foreign
-                }
-                prepared => prepared,
-            };
-            let Prepared::Command { command, told, .. } = command else { continue };
-            for stream in self.decider.streams(command) {
-                if batch.decided.streams.contains_key(&stream)
-                    || batch.read.unreadable.contains(&stream)
-                    || asked.contains(&stream)
-                {
-                    continue;
-                }
-                match self.cache.get(&stream) {
-                    Some(folded) => drop(batch.decided.streams.insert(stream, folded)),
-                    None => {
-                        asked.insert(stream.clone());
-                        load.streams.push(stream);
-                    }
-                }
-            }
-            if let Some(id) = self.decider.identity(command, told)
-                && batch.read.asked_identities.insert(id)
-            {
-                load.identities.push(id);
-            }
-        }
-        // A position that the log does not have is answered by its absence; it is not asked twice.
-        for position in &load.positions {
-            batch.read.positions.insert(*position, Uuid::nil());
-        }
-        let nothing = load.streams.is_empty() && load.identities.is_empty() && load.positions.is_empty();
-        (!nothing).then_some(load)
     }
 
     fn decide_all(&self, batch: &mut Batch<D>) {
@@ -465,52 +359,6 @@ impl<D: Decider> Execute<D> {
             duplicates: decided.duplicates,
             poison: decided.poison,
             attempts: batch.attempts,
-        }
-    }
-}
-
-/// Letters and held messages that the batch is about and that were not read yet.
-fn missing_rows<D: Decider>(batch: &mut Batch<D>) -> Option<Fetch> {
-    let mut fetch = Fetch::default();
-    for item in &batch.items {
-        match (&item.input, &item.prepared) {
-            (_, Prepared::Letter { command, .. }) => {
-                let id = command.dead_letter_id();
-                if let std::collections::hash_map::Entry::Vacant(vacant) = batch.read.letters.entry(id) {
-                    vacant.insert(None);
-                    fetch.letters.push(id);
-                }
-            }
-            (Input::Task(task), _) if [task::RELEASE, task::HOLD_LIMIT].contains(&task.kind.as_str()) => {
-                let key = task.stream.key().to_owned();
-                if !batch.read.held.contains_key(&key) {
-                    batch.read.held.insert(key.clone(), Vec::new());
-                    fetch.held_keys.push(key);
-                }
-            }
-            _ => {}
-        }
-    }
-    (fetch != Fetch::default()).then_some(fetch)
-}
-
-impl<D: Decider> Default for Outcome<D> {
-    fn default() -> Self {
-        Self {
-            replies: Vec::new(),
-            recorded: Vec::new(),
-            letters: 0,
-            due: Vec::new(),
-            calls: Vec::new(),
-            settled: Vec::new(),
-            moved: Vec::new(),
-            put_back: Vec::new(),
-            fenced: false,
-            counted: Vec::new(),
-            messages: 0,
-            duplicates: 0,
-            poison: Vec::new(),
-            attempts: 0,
         }
     }
 }

@@ -13,6 +13,7 @@ mod batch;
 mod decide;
 mod letters;
 mod machine;
+mod read;
 
 pub use machine::{Execute, ExecuteSettings};
 pub use step::{Fetch, Fetched, Input, Outcome, Step};

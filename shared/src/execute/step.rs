@@ -88,3 +88,24 @@ pub struct Reply<D: Decider> {
     pub to: oneshot::Sender<Result<Answer<D>, Unanswered>>,
     pub answer: Result<Answer<D>, Unanswered>,
 }
+
+impl<D: Decider> Default for Outcome<D> {
+    fn default() -> Self {
+        Self {
+            replies: Vec::new(),
+            recorded: Vec::new(),
+            letters: 0,
+            due: Vec::new(),
+            calls: Vec::new(),
+            settled: Vec::new(),
+            moved: Vec::new(),
+            put_back: Vec::new(),
+            fenced: false,
+            counted: Vec::new(),
+            messages: 0,
+            duplicates: 0,
+            poison: Vec::new(),
+            attempts: 0,
+        }
+    }
+}
