@@ -12,6 +12,7 @@ pub mod execute;
 pub mod failure;
 pub mod task;
 pub mod engine;
+pub mod relay;
 pub mod config;
 pub mod telemetry;
 pub mod shutdown;
