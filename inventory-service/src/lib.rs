@@ -2,6 +2,7 @@
 
 pub mod domain;
 pub mod reactions;
+pub mod http;
 
 use std::convert::Infallible;
 

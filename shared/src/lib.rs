@@ -13,6 +13,7 @@ pub mod failure;
 pub mod task;
 pub mod engine;
 pub mod relay;
+pub mod http;
 pub mod config;
 pub mod telemetry;
 pub mod shutdown;

@@ -234,6 +234,13 @@ impl CreateOrder {
     }
 }
 
+impl CancelOrder {
+    /// The check that decoding makes, for a command that was built from an HTTP body.
+    pub fn validate(&self) -> Result<(), Malformed> {
+        self.check()
+    }
+}
+
 /// The sum of the lines in minor units; `None` past the range of an amount.
 pub fn sum_minor(lines: &[Line]) -> Option<i64> {
     lines

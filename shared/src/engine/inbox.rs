@@ -46,6 +46,12 @@ pub enum Unanswered {
     Failed,
 }
 
+/// An inbox that takes `asked_max` commands at once, and where they come out.
+pub fn channel<D: Decider>(asked_max: usize) -> (Inbox<D>, mpsc::Receiver<Asked<D>>) {
+    let (sender, receiver) = mpsc::channel(asked_max);
+    (Inbox { sender }, receiver)
+}
+
 impl<D: Decider> Clone for Inbox<D> {
     fn clone(&self) -> Self {
         Self { sender: self.sender.clone() }

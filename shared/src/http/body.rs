@@ -1,0 +1,169 @@
+//! JSON bodies: read whole under a size and a time limit, strictly, before a handler sees a field.
+//!
+//! What cannot be read is 400 with a pointer to the place; what can be read and is beyond a limit is the handler's
+//! to refuse with 422, by the same checks that a message from a topic goes through.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use tokio::time;
+
+use super::Problem;
+use crate::contract::{limits::HTTP_BODY_BYTES_MAX, message::invalid_data, strict};
+
+/// All of a body must have arrived by then, however it drips.
+pub const BODY_SECONDS_MAX: u64 = 10;
+
+/// A body that must be there.
+#[derive(Debug, Clone)]
+pub struct Json<T>(pub T);
+
+/// A body that may be left out, with its content type.
+#[derive(Debug, Clone)]
+pub struct JsonOrNothing<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let Json(bytes) = json_bytes(request, HTTP_BODY_BYTES_MAX).await?;
+        read(&bytes).map(Self)
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonOrNothing<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if request.headers().get(header::CONTENT_TYPE).is_none() && request.body().is_end_stream() {
+            return Ok(Self(T::default()));
+        }
+        Json::from_request(request, state).await.map(|Json(body)| Self(body))
+    }
+}
+
+/// The bytes of a JSON body, not yet looked into, for a handler that reads more than one shape or has a limit of
+/// its own.
+pub async fn json_bytes(request: Request, bytes_max: usize) -> Result<Json<Bytes>, Problem> {
+    check_content_type(request.headers())?;
+    let bytes = collect(request.into_body(), bytes_max);
+    let limit = Duration::from_secs(BODY_SECONDS_MAX);
+    let bytes = time::timeout(limit, bytes).await.unwrap_or_else(|_| {
+        let detail = format!("the body did not arrive within {BODY_SECONDS_MAX} s");
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
+    })?;
+    if bytes.is_empty() {
+        return Err(Problem::unreadable("", "the request has no body"));
+    }
+    strict::check(&bytes).map_err(|malformed| Problem::unreadable(malformed.pointer, malformed.detail))?;
+    Ok(Json(bytes))
+}
+
+/// Reads strict JSON as one shape.
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let mut pointer = pointer(error.path());
+        let detail = invalid_data(error.into_inner()).detail;
+        if let Some(field) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            pointer = format!("{pointer}/{field}");
+        }
+        Problem::unreadable(pointer, detail)
+    })
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported =
+        |detail: &str| Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail);
+    // Asked for even where the body would read: a form of another site's page cannot send this type.
+    let media_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"));
+    if !is_json {
+        return Err(unsupported("the body has content type application/json"));
+    }
+    let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    if encoded { Err(unsupported("the body is not compressed")) } else { Ok(()) }
+}
+
+async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("the body has at most {bytes_max} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+    };
+    let announced = body.size_hint().lower();
+    // Refused by its announcement, before a byte is read.
+    if announced > bytes_max as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = BytesMut::with_capacity(announced as usize);
+    let mut frames = body.into_data_stream();
+    while let Some(frame) = frames.next().await {
+        let frame = frame.map_err(|_| Problem::unreadable("", "the body broke off"))?;
+        if bytes.len() + frame.len() > bytes_max {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&frame);
+    }
+    Ok(bytes.freeze())
+}
+
+/// RFC 6901.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Order {
+        #[expect(dead_code, reason = "only its type is of interest")]
+        lines: Vec<Line>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Line {
+        #[expect(dead_code, reason = "only its type is of interest")]
+        quantity: i64,
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_says_where() {
+        for (body, pointer) in [
+            (r#"{"lines":[{"quantity":1},{"quantity":"secret"}]}"#, "/lines/1/quantity"),
+            (r#"{"lines":[{"quantity":1.0}]}"#, "/lines/0/quantity"),
+            (r#"{"lines":[{"quantity":1e3}]}"#, "/lines/0/quantity"),
+            (r#"{"lines":[{"quantity":9223372036854775808}]}"#, "/lines/0/quantity"),
+            (r#"{"lines":[{}]}"#, "/lines/0/quantity"),
+            (r#"{"lines":{}}"#, "/lines"),
+            (r#"[]"#, ""),
+            (r#"{}"#, "/lines"),
+        ] {
+            let problem = read::<Order>(body.as_bytes()).unwrap_err();
+            assert_eq!((problem.status.as_u16(), problem.code), (400, "invalid"), "{body}");
+            assert_eq!(problem.errors[0].pointer, pointer, "{body}");
+            assert!(!problem.errors[0].detail.contains("secret"), "{problem:?}");
+        }
+    }
+}
