@@ -3,21 +3,23 @@
 //!
 //! Nothing here waits, reads a clock or makes an id: both come in with the command.
 
+mod event;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shared::{
     contract::{
-        Malformed,
         ids::{OrderId, Sku, StreamName},
         limits::STOCK_LEVEL_MAX,
-        message::Event,
         money::Money,
         order::Line,
         stock::*,
     },
     decider::{Class, Refusal},
 };
+
+pub use event::InventoryEvent;
 
 /// The state of one stream: of a reservation, or of the stock of a sku. A stream without events is `None`: an order
 /// that nobody reserved for, a sku of which there is nothing.
@@ -47,13 +49,6 @@ pub enum Reservation {
 pub struct Stock {
     pub on_hand: i64,
     pub reserved: i64,
-}
-
-/// Both families of events stand in the one log of inventory-service.
-#[derive(Debug, Clone, PartialEq)]
-pub enum InventoryEvent {
-    Reservation(ReservationEvent),
-    Stock(StockEvent),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -363,49 +358,6 @@ impl Command {
             Self::Adjust(adjust) => Some(&adjust.reference),
             Self::Reserve(_) | Self::Commit(_) | Self::Return(_) => None,
         }
-    }
-}
-
-impl InventoryEvent {
-    pub fn stream(&self) -> StreamName {
-        match self {
-            Self::Reservation(event) => StreamName::reservation(event.order_id()),
-            Self::Stock(event) => StreamName::stock(event.sku()),
-        }
-    }
-}
-
-impl From<ReservationEvent> for InventoryEvent {
-    fn from(event: ReservationEvent) -> Self {
-        Self::Reservation(event)
-    }
-}
-
-impl From<StockEvent> for InventoryEvent {
-    fn from(event: StockEvent) -> Self {
-        Self::Stock(event)
-    }
-}
-
-impl Event for InventoryEvent {
-    fn event_type(&self) -> &'static str {
-        match self {
-            Self::Reservation(event) => event.event_type(),
-            Self::Stock(event) => event.event_type(),
-        }
-    }
-
-    fn data(&self) -> String {
-        match self {
-            Self::Reservation(event) => event.data(),
-            Self::Stock(event) => event.data(),
-        }
-    }
-
-    fn decode(event_type: &str, data: &str) -> Option<Result<Self, Malformed>> {
-        ReservationEvent::decode(event_type, data)
-            .map(|event| event.map(Self::Reservation))
-            .or_else(|| StockEvent::decode(event_type, data).map(|event| event.map(Self::Stock)))
     }
 }
 

@@ -1,0 +1,7 @@
+//! inventory-service from outside: its domain cell by cell, and what must hold whatever comes.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
+
+mod given;
+mod properties;
+mod stock;
+mod transitions;
