@@ -3,6 +3,7 @@
 
 pub mod reactions;
 pub mod domain;
+pub mod provider;
 pub mod http;
 
 use shared::{

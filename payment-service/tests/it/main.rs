@@ -2,4 +2,5 @@
 
 mod calls;
 mod given;
+mod provider;
 mod transitions;

@@ -1,0 +1,260 @@
+//! The provider's books: every call that it took, and what each makes of a payment. The same books serve the
+//! provider inside a process and the one that is a process; how they are kept is not their affair.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use shared::contract::{Timestamp, ids::OrderId, money::Money, payment::Operation};
+use uuid::Uuid;
+
+use super::{
+    Request,
+    behaviour::{Behaviour, Fault},
+};
+use crate::domain::record::{Record, Said};
+
+/// The fold of all entries.
+#[derive(Debug, Default)]
+pub struct Books {
+    accounts: HashMap<OrderId, Account>,
+    /// By idempotency key: what was asked under it, and the final answer.
+    answers: HashMap<Uuid, (Request, Said)>,
+    /// Which payment the entry of this number changed last.
+    changes: BTreeMap<u64, OrderId>,
+    entries: u64,
+}
+
+/// A call that was taken: one line of the books.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub payment_id: OrderId,
+    pub operation: Operation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    pub idempotency_key: Uuid,
+    pub reply: Reply,
+}
+
+/// How a call is answered. What is not [`Reply::Said`] or [`Reply::Late`] did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Said(Said),
+    /// It happened, but who asked will have gone.
+    Late(Said),
+    Never,
+    Unavailable,
+}
+
+/// Such a call is a mistake of the caller: it is not taken into the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Mistake {
+    #[error("the idempotency key was used for another call")]
+    KeyReused,
+    #[error("an authorization has an amount above zero")]
+    NoAmount,
+    #[error("an amount belongs to an authorization alone")]
+    Amount,
+}
+
+/// What to do about a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// It was answered before.
+    Repeated(Said),
+    /// To be written before it is answered.
+    New(Entry),
+}
+
+/// A record with what people and audits look for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Page {
+    #[serde(flatten)]
+    pub record: Record,
+    /// Taken and not given back.
+    pub captured_minor: i64,
+    /// Set aside and neither taken nor given back.
+    pub authorized_minor: i64,
+    pub changed_at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Account {
+    /// One, unless somebody lost an idempotency key.
+    charges: Vec<Charge>,
+    amount: Option<Money>,
+    said: HashMap<Operation, Said>,
+    asked: HashMap<Operation, u32>,
+    changed: u64,
+    changed_at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Charge {
+    minor: i64,
+    state: ChargeState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ChargeState {
+    Authorized,
+    Voided,
+    Captured,
+    Refunded,
+}
+
+impl Books {
+    /// Judges a call. Nothing changes until the entry is applied.
+    ///
+    /// # Errors
+    /// Where the call makes no sense whatever the books say.
+    pub fn judge(&self, request: &Request, at: Timestamp, behaviour: &Behaviour) -> Result<Judged, Mistake> {
+        if let Some((asked, said)) = self.answers.get(&request.idempotency_key) {
+            return if asked == request {
+                Ok(Judged::Repeated(said.clone()))
+            } else {
+                Err(Mistake::KeyReused)
+            };
+        }
+        match (request.operation, request.amount) {
+            (Operation::Authorize, Some(amount)) if amount.minor > 0 => {}
+            (Operation::Authorize, _) => return Err(Mistake::NoAmount),
+            (_, Some(_)) => return Err(Mistake::Amount),
+            (_, None) => {}
+        }
+        Ok(Judged::New(Entry {
+            at,
+            payment_id: request.payment_id,
+            operation: request.operation,
+            amount: request.amount,
+            idempotency_key: request.idempotency_key,
+            reply: self.reply(request, behaviour),
+        }))
+    }
+
+    fn reply(&self, request: &Request, behaviour: &Behaviour) -> Reply {
+        let account = self.accounts.get(&request.payment_id);
+        let amount = request.amount.or(account.and_then(|account| account.amount));
+        let asked = account.and_then(|account| account.asked.get(&request.operation)).copied().unwrap_or(0);
+        let said = self.possible(request).map_or(Said::Yes, |code| Said::No { code: code.into() });
+        let no = |code: &str| Reply::Said(Said::No { code: code.into() });
+        match behaviour.fault(request.operation, amount, request.idempotency_key, asked) {
+            Some(Fault::Unavailable) => Reply::Unavailable,
+            Some(Fault::Unanswered) => Reply::Never,
+            Some(Fault::Late) => Reply::Late(said),
+            Some(Fault::Declined) => no("card-declined"),
+            Some(Fault::CaptureFailed) if said == Said::Yes => no("capture-failed"),
+            Some(Fault::UndoingRefused) if said == Said::Yes => no("try-again"),
+            Some(Fault::CaptureFailed | Fault::UndoingRefused) | None => Reply::Said(said),
+        }
+    }
+
+    /// `None`: it is. Else why it is not.
+    fn possible(&self, request: &Request) -> Option<&'static str> {
+        let charge = self.accounts.get(&request.payment_id).and_then(|account| account.charges.last());
+        match (request.operation, charge.map(|charge| charge.state)) {
+            // Another key is another charge: that is what the key is for.
+            (Operation::Authorize, _) => None,
+            (Operation::Capture | Operation::Void, Some(ChargeState::Authorized)) => None,
+            (Operation::Refund, Some(ChargeState::Captured)) => None,
+            (_, None) => Some("no-charge"),
+            (Operation::Refund, Some(ChargeState::Authorized)) => Some("not-captured"),
+            (_, Some(ChargeState::Voided)) => Some("already-voided"),
+            (Operation::Capture | Operation::Void, Some(ChargeState::Captured)) => Some("already-captured"),
+            (_, Some(ChargeState::Refunded)) => Some("already-refunded"),
+        }
+    }
+
+    pub fn apply(&mut self, entry: &Entry) {
+        self.entries += 1;
+        let number = self.entries;
+        let account = self.accounts.entry(entry.payment_id).or_insert_with(|| Account {
+            charges: Vec::new(),
+            amount: None,
+            said: HashMap::new(),
+            asked: HashMap::new(),
+            changed: number,
+            changed_at: entry.at,
+        });
+        self.changes.remove(&account.changed);
+        self.changes.insert(number, entry.payment_id);
+        (account.changed, account.changed_at) = (number, entry.at);
+        account.amount = entry.amount.or(account.amount);
+        *account.asked.entry(entry.operation).or_default() += 1;
+        let (Reply::Said(said) | Reply::Late(said)) = &entry.reply else { return };
+        if *said == Said::Yes {
+            account.charge(entry);
+        }
+        let refused = matches!(entry.operation, Operation::Void | Operation::Refund) && *said != Said::Yes;
+        if !refused {
+            account.said.insert(entry.operation, said.clone());
+            self.answers.insert(entry.idempotency_key, (entry.request(), said.clone()));
+        }
+    }
+
+    /// `None` for a payment that no call was about.
+    pub fn page(&self, payment_id: OrderId) -> Option<Page> {
+        let account = self.accounts.get(&payment_id)?;
+        let said = |operation| account.said.get(&operation).cloned();
+        let sum = |state| {
+            account.charges.iter().filter(|charge| charge.state == state).map(|charge| charge.minor).sum()
+        };
+        let record = Record {
+            payment_id,
+            amount: account.amount,
+            authorize: said(Operation::Authorize),
+            capture: said(Operation::Capture),
+            void: said(Operation::Void),
+            refund: said(Operation::Refund),
+            charges: u32::try_from(account.charges.len()).unwrap_or(u32::MAX),
+        };
+        Some(Page {
+            record,
+            captured_minor: sum(ChargeState::Captured),
+            authorized_minor: sum(ChargeState::Authorized),
+            changed_at: account.changed_at,
+        })
+    }
+
+    pub fn record(&self, payment_id: OrderId) -> Record {
+        self.page(payment_id).map_or_else(|| Record::nothing(payment_id), |page| page.record)
+    }
+
+    /// Pages that changed since then, the longest unchanged first, each with the number of its last entry; `after`
+    /// is such a number.
+    pub fn pages(&self, since: Option<Timestamp>, after: u64) -> impl Iterator<Item = (u64, Page)> {
+        self.changes
+            .range(after.saturating_add(1)..)
+            .filter_map(|(number, payment_id)| Some((*number, self.page(*payment_id)?)))
+            .filter(move |(_, page)| since.is_none_or(|since| since <= page.changed_at))
+    }
+}
+
+impl Account {
+    fn charge(&mut self, entry: &Entry) {
+        let state = match entry.operation {
+            Operation::Authorize => {
+                let minor = entry.amount.map_or(0, |amount| amount.minor);
+                return self.charges.push(Charge { minor, state: ChargeState::Authorized });
+            }
+            Operation::Capture => ChargeState::Captured,
+            Operation::Void => ChargeState::Voided,
+            Operation::Refund => ChargeState::Refunded,
+        };
+        if let Some(charge) = self.charges.last_mut() {
+            charge.state = state;
+        }
+    }
+}
+
+impl Entry {
+    fn request(&self) -> Request {
+        Request {
+            payment_id: self.payment_id,
+            operation: self.operation,
+            amount: self.amount,
+            idempotency_key: self.idempotency_key,
+        }
+    }
+}
