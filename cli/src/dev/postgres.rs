@@ -26,7 +26,7 @@ use super::{
     process::{Process, run_to_end},
     progress::Progress,
     ready::wait_until,
-    services::SERVICES,
+    services::{Blueprint, SERVICES},
     state::{Folder, Postgres},
 };
 
@@ -38,14 +38,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Two replicas of four services with their pools, and a test run's hundred databases beside them.
 const CONNECTIONS_MAX: u16 = 300;
 
-/// Limits that a role carries, whoever connects with it. A plan made while a table was empty would stay for ever, and
-/// a client that hangs in a transaction would stop everybody's appends. Migrations raise `lock_timeout` for themselves.
-const ROLE_SETTINGS: [(&str, &str); 4] = [
-    ("plan_cache_mode", "force_custom_plan"),
-    ("statement_timeout", "5s"),
-    ("lock_timeout", "5s"),
-    ("idle_in_transaction_session_timeout", "5s"),
-];
+/// The same file makes the roles of the container.
+const ROLES: &str = include_str!("../../../deploy/postgres/roles.sql");
 
 /// Makes its data folder where there is none.
 pub(crate) async fn spawn(
@@ -75,7 +69,7 @@ pub(crate) async fn spawn(
     Process::spawn(&mut server, &log)
 }
 
-/// Ready includes the roles and databases.
+/// Ready includes the roles.
 pub(crate) async fn wait_until_ready(
     postgres: &Postgres,
     folder: &Folder,
@@ -88,8 +82,24 @@ pub(crate) async fn wait_until_ready(
         connection.close().await.map_err(|error| error.to_string())
     })
     .await?;
-    make_roles_and_databases(&url).await?;
+    make_roles(&url).await?;
     progress.done(&format!("Postgres at {}:{}", postgres.host, postgres.port), since);
+    Ok(())
+}
+
+/// A database for each service. The test servers go without: every test makes its own.
+pub(crate) async fn make_databases(postgres: &Postgres) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(&admin_url(postgres)).await?;
+    for Blueprint { database, .. } in &SERVICES {
+        let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+            .bind(database)
+            .fetch_one(&mut connection)
+            .await?;
+        if !exists {
+            execute(&mut connection, format!("create database {database} owner {database}")).await?;
+        }
+    }
+    connection.close().await?;
     Ok(())
 }
 
@@ -123,50 +133,36 @@ fn admin_url(postgres: &Postgres) -> String {
     format!("postgres://postgres@{host}:{port}/postgres")
 }
 
-async fn make_roles_and_databases(admin_url: &str) -> anyhow::Result<()> {
+async fn make_roles(admin_url: &str) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(admin_url).await?;
-    for service in &SERVICES {
-        let database = service.database;
-        make_role(&mut connection, database, "").await?;
-        let synchronous_commit = if service.loses_nothing_unflushed { "off" } else { "on" };
-        set_for_role(&mut connection, database, "synchronous_commit", synchronous_commit).await?;
-        let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-            .bind(database)
-            .fetch_one(&mut connection)
-            .await?;
-        if !exists {
-            execute(&mut connection, format!("create database {database} owner {database}")).await?;
-        }
-    }
-    make_role(&mut connection, TEST_ROLE, "createdb").await?;
+    sqlx::raw_sql(ROLES).execute(&mut connection).await.context("the roles cannot be made")?;
+    make_test_role(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }
 
-async fn make_role(connection: &mut PgConnection, role: &str, attributes: &str) -> anyhow::Result<()> {
+/// May make databases, and works under a service's limits in them.
+async fn make_test_role(connection: &mut PgConnection) -> anyhow::Result<()> {
     let exists: bool = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
-        .bind(role)
+        .bind(TEST_ROLE)
         .fetch_one(&mut *connection)
         .await?;
-    if !exists {
-        execute(connection, format!("create role {role} login {attributes}")).await?;
+    if exists {
+        return Ok(());
     }
-    for (name, value) in ROLE_SETTINGS {
-        set_for_role(connection, role, name, value).await?;
+    execute(connection, format!("create role {TEST_ROLE} login createdb")).await?;
+    let limits: Vec<String> = sqlx::query_scalar(
+        "select unnest(setconfig) from pg_db_role_setting where setrole = 'order_service'::regrole",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for limit in limits.iter().filter_map(|limit| limit.split_once('=')) {
+        execute(connection, format!("alter role {TEST_ROLE} set {} = '{}'", limit.0, limit.1)).await?;
     }
     Ok(())
 }
 
-async fn set_for_role(
-    connection: &mut PgConnection,
-    role: &str,
-    name: &str,
-    value: &str,
-) -> anyhow::Result<()> {
-    execute(connection, format!("alter role {role} set {name} = '{value}'")).await
-}
-
-/// Names come from constants of this crate: Postgres takes none of these as parameters.
+/// For names from constants of this crate, which Postgres does not take as parameters.
 async fn execute(connection: &mut PgConnection, sql: String) -> anyhow::Result<()> {
     sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(connection).await.context(sql)?;
     Ok(())

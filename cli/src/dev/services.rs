@@ -25,26 +25,24 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) const PROVIDER_PORT: u16 = 8084;
 
-/// What `dev` knows of a service before it runs. `replica` 0 has the fixed ports, further ones any that are free.
+/// What `dev` knows of a service before it runs. Only replica 0 gets these ports. The database's role has its name.
 #[derive(Debug)]
 pub(crate) struct Blueprint {
     pub(crate) name: &'static str,
     pub(crate) database: &'static str,
     pub(crate) http_port: u16,
     pub(crate) admin_port: u16,
-    /// Its rows and its positions come from the topics and are lost together, so a commit need not wait for the disk.
-    pub(crate) loses_nothing_unflushed: bool,
 }
 
 pub(crate) const SERVICES: [Blueprint; 4] = [
     blueprint("order-service", "order_service", 8081, 9081),
     blueprint("inventory-service", "inventory_service", 8082, 9082),
     blueprint("payment-service", "payment_service", 8083, 9083),
-    Blueprint { loses_nothing_unflushed: true, ..blueprint("projector", "projector", 8080, 9080) },
+    blueprint("projector", "projector", 8080, 9080),
 ];
 
 const fn blueprint(name: &'static str, database: &'static str, http_port: u16, admin_port: u16) -> Blueprint {
-    Blueprint { name, database, http_port, admin_port, loses_nothing_unflushed: false }
+    Blueprint { name, database, http_port, admin_port }
 }
 
 pub(crate) fn database_url(state: &State, service: &str) -> anyhow::Result<String> {

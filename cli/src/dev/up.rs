@@ -92,6 +92,7 @@ async fn start_services(
     start_provider(state, folder, progress).await?;
     let since = Instant::now();
     progress.waiting_for("the migrations");
+    postgres::make_databases(&state.postgres).await?;
     try_join_all(SERVICES.iter().map(|service| services::migrate(service, state, folder))).await?;
     progress.done("databases up to date", since);
     for position in 0..state.services.len() {
