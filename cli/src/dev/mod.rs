@@ -16,6 +16,7 @@ mod up;
 mod restart;
 mod down;
 mod status;
+mod provider;
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
@@ -47,6 +48,8 @@ enum DevCommand {
     Status(Folder),
     /// Start one process again, dead or alive
     Restart(RestartArgs),
+    /// Be the simulated payment provider, with books on disk
+    Provider(provider::ProviderArgs),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +133,7 @@ pub async fn run(args: DevArgs, json: bool) -> anyhow::Result<ExitCode> {
                 print(&status, json)?;
             }
         }
+        DevCommand::Provider(args) => provider::provide(args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -59,6 +59,9 @@ pub(crate) fn spawn_provider(
     let mut command = Command::new(program("fulfil")?);
     command.args(["dev", "provider", "--addr", &format!("127.0.0.1:{}", provider.port)]);
     command.arg("--books").arg(folder.path().join("provider"));
+    if env::var_os("RUST_LOG").is_none() {
+        command.env("RUST_LOG", "info");
+    }
     command.envs(environment);
     Process::spawn(&mut command, &folder.log("provider"))
 }
