@@ -2,5 +2,6 @@
 
 mod calls;
 mod given;
+mod life;
 mod provider;
 mod transitions;
