@@ -105,6 +105,7 @@ create table dead_letter (
 
 create unique index dead_letter_once on dead_letter (letter_id) where status = 'dead';
 create index dead_letter_history on dead_letter (letter_id, number);
+create index dead_letter_holds on dead_letter (holds_key) where holds_key is not null;
 
 -- What the service owes itself. A function of the log: it can be made again from it.
 create table task (

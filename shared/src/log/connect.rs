@@ -116,7 +116,7 @@ pub async fn migrate_with(url: &str, migrator: &Migrator) -> anyhow::Result<()> 
         .bind(MIGRATION_LOCK_TIMEOUT)
         .execute(&mut connection)
         .await?;
-        let Err(error) = migrator.run(&mut connection).await else {
+        let Err(error) = migrator.run_direct(None, &mut connection, false).await else {
             connection.close().await?;
             return Ok(());
         };
@@ -125,6 +125,8 @@ pub async fn migrate_with(url: &str, migrator: &Migrator) -> anyhow::Result<()> 
         }
         tracing::info!(attempt, "a table is in use, so the migration waits and tries again");
         attempt += 1;
+        // Not while it pauses: the session holds the lock of all migrations.
+        drop(connection);
         tokio::time::sleep(MIGRATION_PAUSE).await;
     }
 }

@@ -9,12 +9,23 @@ pub mod connect;
 pub mod append;
 pub mod load;
 pub mod tail;
-#[cfg_attr(not(test), expect(dead_code, reason = "read with the holds"))]
+pub mod position;
+pub mod hold;
+pub mod letter;
+pub mod task;
+pub mod cursor;
+pub mod store;
 mod headers;
 mod row;
 
 pub use append::append;
+pub use cursor::{Lane, advance_cursor, cursor};
 pub use error::StoreError;
+pub use hold::{held_keys, held_messages, keys_held};
+pub use letter::{letters, letters_after, letters_end};
 pub use load::load;
+pub use position::{count_attempt, count_start, positions};
 pub use request::*;
+pub use store::{NewEvent, append_to_stream, read_log, read_stream, stream_version};
 pub use tail::{end, tail};
+pub use task::{due_tasks, tasks_of_kind};

@@ -1,6 +1,7 @@
 //! What one call of `append` writes, and what it answers. Plain data: the unit of work makes it without I/O, and a
 //! model of the database can take it as well as Postgres.
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
@@ -262,4 +263,35 @@ pub struct KeyHeld {
     pub too_early: i64,
     pub behind: i64,
     pub newer: i64,
+}
+
+/// A record of a letter with all that its message on `dead-letters` needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedLetter {
+    /// Gapless, from 1.
+    pub number: i64,
+    /// Of the message that died, on every record of the letter.
+    pub key: Option<Bytes>,
+    /// How often it was redriven before this record.
+    pub redrives: i64,
+    pub record: LetterRecord,
+}
+
+/// How a partition of a topic stands for this database's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredPosition {
+    pub topic: Topic,
+    pub partition: i32,
+    /// The next offset; `None` until the first message is done.
+    pub next: Option<i64>,
+    /// Runs in a row that took a message of it and did not live to finish one.
+    pub starts: i32,
+    /// The message that was last taken alone, and how often, while none was finished.
+    pub attempt: Option<Attempt>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    pub offset: i64,
+    pub attempts: i32,
 }

@@ -46,7 +46,7 @@ async fn a_batch_that_was_decided_before_the_end_is_refused_and_writes_nothing()
     let late = Append { moves: vec![step(None, 5)], ..events(0, vec![event(1, "order-b", 1)]) };
     assert_eq!(append(&mut connection, &late).await, Appended::LogMoved { end: 1 });
     // Nothing to append: that too was decided at 0.
-    let nothing = Append { tasks: vec![task("order-b", "deadline", time(0))], ..Append::default() };
+    let nothing = Append { tasks: vec![owned_task("order-b", "deadline", time(0))], ..Append::default() };
     assert_eq!(append(&mut connection, &nothing).await, Appended::LogMoved { end: 1 });
     assert_eq!(log::end(&mut connection).await.unwrap(), 1);
     let elsewhere: i64 =

@@ -5,7 +5,7 @@
 use shared::{
     contract::{
         Timestamp,
-        envelope::{Part, Recorded},
+        envelope::{Headers, Part, Raw, Recorded},
         ids::StreamName,
         topics::Topic,
     },
@@ -17,7 +17,14 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 mod append;
+mod race;
 mod load;
+mod hold;
+mod letter;
+mod task;
+mod position;
+mod store;
+mod connect;
 
 /// A fresh database with the log's tables.
 async fn database() -> String {
@@ -62,7 +69,19 @@ fn events(seen: i64, events: Vec<Recorded>) -> Append {
     Append { seen, events, ..Append::default() }
 }
 
-fn task(stream_name: &str, kind: &str, due_at: Timestamp) -> OwnedTask {
+fn raw(offset: i64) -> Raw {
+    Raw {
+        topic: Topic::PaymentsEvents,
+        partition: 2,
+        offset,
+        key: Some("key".into()),
+        value: Some("{}".into()),
+        headers: Headers::Readable(vec![]),
+        timestamp_ms: 1_790_000_000_000,
+    }
+}
+
+fn owned_task(stream_name: &str, kind: &str, due_at: Timestamp) -> OwnedTask {
     let id = shared::contract::ids::named(&[stream_name, kind]);
     let task = Task {
         id,
@@ -91,4 +110,13 @@ fn is_done_before(answer: &Appended) -> bool {
 
 async fn tail(connection: &mut PgConnection) -> Vec<Recorded> {
     log::tail(connection, 0, 1_000_000).await.unwrap()
+}
+
+/// Waits for a condition.
+async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !condition().await {
+        assert!(std::time::Instant::now() < deadline, "it did not become so");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }

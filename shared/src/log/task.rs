@@ -1,0 +1,65 @@
+//! Tasks as they stand. Only `append` sets and drops them; what they mean is in [`crate::task`].
+
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{OwnedTask, StoreError, row};
+use crate::{contract::Timestamp, decider::Task};
+
+/// Tasks of these partitions that are due at `until`, the longest due first, without those that run already.
+pub async fn due_tasks(
+    connection: &mut PgConnection,
+    partitions: &[i32],
+    until: Timestamp,
+    running: &[Uuid],
+    limit: i64,
+) -> Result<Vec<OwnedTask>, StoreError> {
+    let tasks = sqlx::query_as(
+        "select id, partition, stream, kind, due_at, attempt, cause
+         from task
+         where partition = any ($1) and due_at <= $2 and id <> all ($3)
+         order by due_at, id
+         limit $4",
+    )
+    .bind(partitions)
+    .bind(until)
+    .bind(running)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(tasks)
+}
+
+/// Tasks of one kind, the first due first, whoever owns them: what an operator looks at.
+pub async fn tasks_of_kind(
+    connection: &mut PgConnection,
+    kind: &str,
+    limit: i64,
+) -> Result<Vec<OwnedTask>, StoreError> {
+    let tasks = sqlx::query_as(
+        "select id, partition, stream, kind, due_at, attempt, cause
+         from task
+         where kind = $1
+         order by due_at, id
+         limit $2",
+    )
+    .bind(kind)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(tasks)
+}
+
+impl FromRow<'_, PgRow> for OwnedTask {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let task = Task {
+            id: row.try_get("id")?,
+            stream: row::stream(row)?,
+            kind: row.try_get("kind")?,
+            due_at: row.try_get("due_at")?,
+            attempt: row.try_get("attempt")?,
+            cause: row.try_get("cause")?,
+        };
+        Ok(Self { task, partition: row.try_get("partition")? })
+    }
+}

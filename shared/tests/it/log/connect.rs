@@ -1,0 +1,84 @@
+//! What a database must be before a service works on it.
+
+use shared::{
+    contract::envelope::Mode,
+    log::connect::{Unfit, check, migrate},
+};
+use sqlx::Connection;
+
+use super::*;
+
+#[tokio::test]
+async fn a_database_without_the_tables_is_refused_until_it_is_migrated() {
+    let url = testing::database().await;
+    let mut connection = connect(&url).await;
+    let unfit = check(&mut connection, Mode::Production).await;
+    assert!(matches!(unfit, Err(Unfit::NotMigrated(1))), "{unfit:?}");
+    // Twice at once and once more: as on a deploy of several replicas.
+    let (first, second) = tokio::join!(migrate(&url), migrate(&url));
+    first.and(second).unwrap();
+    migrate(&url).await.unwrap();
+    check(&mut connection, Mode::Production).await.unwrap();
+}
+
+#[tokio::test]
+async fn production_refuses_commits_that_a_crash_forgets() {
+    let mut connection = fresh().await;
+    for (value, fits) in [("off", false), ("local", false), ("on", true), ("remote_apply", true)] {
+        sqlx::query("select set_config('synchronous_commit', $1, false)")
+            .bind(value)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let checked = check(&mut connection, Mode::Production).await;
+        assert_eq!(checked.is_ok(), fits, "{value}: {checked:?}");
+        check(&mut connection, Mode::Development).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_a_table_in_use_without_blocking_it() {
+    let url = testing::database().await;
+    let mut user = connect(&url).await;
+    let mut in_use = user.begin().await.unwrap();
+    // The name that the first migration wants.
+    sqlx::query("create table event ()").execute(&mut *in_use).await.unwrap();
+    let migration = tokio::spawn({
+        let url = url.clone();
+        async move { migrate(&url).await }
+    });
+    let mut other = connect(&url).await;
+    until(async || {
+        let waiting = "select count(*) > 0 from pg_stat_activity
+                       where datname = current_database() and application_name = 'migrate' and wait_event_type = 'Lock'";
+        sqlx::query_scalar(waiting).fetch_one(&mut other).await.unwrap()
+    })
+    .await;
+    until(async || {
+        // It gave up at its lock time-out and comes again.
+        let gone = "select count(*) = 0 from pg_stat_activity
+                    where datname = current_database() and application_name = 'migrate'";
+        sqlx::query_scalar(gone).fetch_one(&mut other).await.unwrap()
+    })
+    .await;
+    in_use.rollback().await.unwrap();
+    migration.await.unwrap().unwrap();
+    check(&mut user, Mode::Production).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_has_what_we_rest_on_whatever_its_role_says() {
+    let mut connection = fresh().await;
+    for (setting, value) in [
+        ("default_transaction_isolation", "read committed"),
+        ("plan_cache_mode", "force_custom_plan"),
+        ("client_connection_check_interval", "1s"),
+    ] {
+        let found: String = sqlx::query_scalar("select current_setting($1)")
+            .bind(setting)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(found, value, "{setting}");
+    }
+}

@@ -1,0 +1,67 @@
+//! Positions, the traces that a deadly message leaves, and the relay's cursors.
+
+use shared::log::{Attempt, Lane, Move, StoredPosition};
+
+use super::*;
+
+const PLACE: (Topic, i32) = (Topic::OrdersEvents, 3);
+
+async fn stored(connection: &mut PgConnection) -> StoredPosition {
+    log::positions(connection, &[PLACE]).await.unwrap()[0]
+}
+
+fn step(from: Option<i64>, to: i64) -> Append {
+    let moves = vec![Move { topic: PLACE.0, partition: PLACE.1, from, to }];
+    Append { moves, ..Append::default() }
+}
+
+#[tokio::test]
+async fn positions_come_as_asked_also_where_there_are_none() {
+    let mut connection = fresh().await;
+    done(&mut connection, &step(None, 5)).await;
+    let places = [(Topic::PaymentsEvents, 3), PLACE, (Topic::OrdersEvents, 4)];
+    let read = log::positions(&mut connection, &places).await.unwrap();
+    assert_eq!(read.iter().map(|stored| (stored.topic, stored.partition)).collect::<Vec<_>>(), places);
+    assert_eq!(read.iter().map(|stored| stored.next).collect::<Vec<_>>(), [None, Some(5), None]);
+}
+
+#[tokio::test]
+async fn starts_and_attempts_count_until_a_message_is_done() {
+    let mut connection = fresh().await;
+    let (topic, partition) = PLACE;
+    // Before the group has a position: the first message of a topic can be the deadly one.
+    for expected in [1, 2] {
+        assert_eq!(log::count_start(&mut connection, topic, partition).await.unwrap(), expected);
+    }
+    for (offset, expected) in [(0, 1), (0, 2), (1, 1)] {
+        let attempts = log::count_attempt(&mut connection, topic, partition, offset).await.unwrap();
+        assert_eq!(attempts, expected);
+    }
+    let expected = StoredPosition {
+        topic,
+        partition,
+        next: None,
+        starts: 2,
+        attempt: Some(Attempt { offset: 1, attempts: 1 }),
+    };
+    assert_eq!(stored(&mut connection).await, expected);
+    done(&mut connection, &step(None, 1)).await;
+    assert_eq!(
+        stored(&mut connection).await,
+        StoredPosition { next: Some(1), starts: 0, attempt: None, ..expected }
+    );
+    // One that only compares sets nothing back.
+    log::count_start(&mut connection, topic, partition).await.unwrap();
+    done(&mut connection, &step(Some(1), 1)).await;
+    assert_eq!(stored(&mut connection).await.starts, 1);
+}
+
+#[tokio::test]
+async fn the_relays_cursors_go_only_forward() {
+    let mut connection = fresh().await;
+    for (to, moved) in [(5, true), (4, false), (5, false), (9, true)] {
+        assert_eq!(log::advance_cursor(&mut connection, Lane::Events, to).await.unwrap(), moved);
+    }
+    assert_eq!(log::cursor(&mut connection, Lane::Events).await.unwrap(), 9);
+    assert_eq!(log::cursor(&mut connection, Lane::DeadLetters).await.unwrap(), 0);
+}

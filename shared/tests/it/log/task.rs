@@ -1,0 +1,40 @@
+//! Tasks are set, set anew and dropped with the batch that says so.
+
+use super::*;
+
+async fn due(connection: &mut PgConnection, running: &[Uuid]) -> Vec<OwnedTask> {
+    log::due_tasks(connection, &[0, 1], time(10), running, 2).await.unwrap()
+}
+
+#[tokio::test]
+async fn due_tasks_of_our_partitions_come_longest_due_first() {
+    let mut connection = fresh().await;
+    let tasks = vec![
+        owned_task("order-a", "deadline", time(10)),
+        owned_task("order-b", "deadline", time(3)),
+        owned_task("order-c", "deadline", time(11)),
+        OwnedTask { partition: 2, ..owned_task("order-d", "deadline", time(1)) },
+        OwnedTask { partition: 0, ..owned_task("order-e", "deadline", time(7)) },
+    ];
+    done(&mut connection, &Append { tasks: tasks.clone(), ..Append::default() }).await;
+    assert_eq!(due(&mut connection, &[]).await, [tasks[1].clone(), tasks[4].clone()]);
+    assert_eq!(due(&mut connection, &[tasks[1].task.id]).await, [tasks[4].clone(), tasks[0].clone()]);
+    assert_eq!(log::tasks_of_kind(&mut connection, "deadline", 2).await.unwrap()[0], tasks[3]);
+}
+
+#[tokio::test]
+async fn the_last_word_on_a_task_counts() {
+    let mut connection = fresh().await;
+    let first = owned_task("order-a", "call", time(1));
+    let mut second = owned_task("order-a", "call", time(2));
+    second.task.attempt = 2;
+    let third = OwnedTask { task: shared::decider::Task { attempt: 3, ..second.task.clone() }, partition: 0 };
+    done(&mut connection, &Append { tasks: vec![first.clone(), second.clone()], ..Append::default() }).await;
+    assert_eq!(due(&mut connection, &[]).await, [second.clone()]);
+    // Done and owed again in one batch: it is owed.
+    let again = Append { tasks: vec![third.clone()], tasks_done: vec![first.task.id], ..Append::default() };
+    done(&mut connection, &again).await;
+    assert_eq!(due(&mut connection, &[]).await, [third]);
+    done(&mut connection, &Append { tasks_done: vec![first.task.id], ..Append::default() }).await;
+    assert_eq!(due(&mut connection, &[]).await, []);
+}
