@@ -3,4 +3,7 @@
 //! The projector decides nothing and publishes no event. What it shows lags behind the logs by what is under way
 //! on the topics, and each answer says by how much.
 
+pub mod intake;
 pub mod view;
+pub mod read_model;
+pub mod project;

@@ -63,6 +63,9 @@ pub const DEAD: &str = "dead";
 /// All statuses that a query can ask for.
 pub const STATUSES: [&str; 5] = [DEAD, "redriven", "failed-again", "discarded", "parked"];
 
+/// The longest that a writer of ours makes is an error text or an operator's reason, with room to spare.
+const HEADER_BYTES_MAX: usize = 2_048;
+
 /// A record of the topic.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LetterRecord {
@@ -100,16 +103,15 @@ pub fn read(raw: &Raw) -> Result<(Uuid, LetterRecord), Malformed> {
         return Err(Malformed::new("headers-unreadable", "a header name is not UTF-8"));
     };
     let text = |name: &'static str| {
-        raw.headers
-            .text(name)
+        optional(raw, name)?
             .ok_or_else(|| Malformed::new("invalid-letter", format!("the header {name} is missing")))
     };
-    let or_empty = |name| raw.headers.text(name).unwrap_or_default().to_owned();
+    let or_empty = |name| optional(raw, name).map(|text| text.unwrap_or_default().to_owned());
     let id: Uuid = parsed(header::ID, text(header::ID)?)?;
-    if let Some(status) = raw.headers.text(header::STATUS) {
+    if let Some(status) = optional(raw, header::STATUS)? {
         let at = Timestamp::from_timestamp_millis(raw.timestamp_ms).unwrap_or_default();
         let (partition, offset) = (raw.partition, raw.offset);
-        let (by, reason) = (or_empty(header::BY), or_empty(header::REASON));
+        let (by, reason) = (or_empty(header::BY)?, or_empty(header::REASON)?);
         let change = Change { at, partition, offset, status: status.to_owned(), by, reason };
         return Ok((id, LetterRecord::Changed(change)));
     }
@@ -120,15 +122,15 @@ pub fn read(raw: &Raw) -> Result<(Uuid, LetterRecord), Malformed> {
         offset: parsed(header::OFFSET, text(header::OFFSET)?)?,
         stage: text(header::STAGE)?.to_owned(),
         code: text(header::CODE)?.to_owned(),
-        message: or_empty(header::MESSAGE),
-        fingerprint: or_empty(header::FINGERPRINT),
+        message: or_empty(header::MESSAGE)?,
+        fingerprint: or_empty(header::FINGERPRINT)?,
         failed_at: parsed(header::FAILED_AT, text(header::FAILED_AT)?)?,
         delivery_count: raw
             .headers
             .text(header::DELIVERY_COUNT)
             .map_or(Ok(1), |text| parsed(header::DELIVERY_COUNT, text))?,
-        redrives: raw.headers.text(header::REDRIVES).map_or(Ok(0), |text| parsed(header::REDRIVES, text))?,
-        build: or_empty(header::BUILD),
+        redrives: number(raw, header::REDRIVES, 0)?,
+        build: or_empty(header::BUILD)?,
         key: raw.key.clone(),
         value: raw.value.clone(),
         headers: original(all),
@@ -145,6 +147,21 @@ fn original(headers: &[(String, Option<Bytes>)]) -> Vec<Header> {
         value_base64: value.as_ref().map(|bytes| STANDARD.encode(bytes)),
     })
     .collect()
+}
+
+/// A header of ours is a short text without what the database does not take.
+fn optional<'a>(raw: &'a Raw, name: &'static str) -> Result<Option<&'a str>, Malformed> {
+    match raw.headers.text(name) {
+        Some(text) if text.len() > HEADER_BYTES_MAX || text.contains('\0') => {
+            let detail = format!("the header {name} has at most {HEADER_BYTES_MAX} bytes and no NUL");
+            Err(Malformed::new("invalid-letter", detail))
+        }
+        text => Ok(text),
+    }
+}
+
+fn number(raw: &Raw, name: &'static str, default: i32) -> Result<i32, Malformed> {
+    optional(raw, name)?.map_or(Ok(default), |text| parsed(name, text))
 }
 
 fn parsed<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, Malformed> {

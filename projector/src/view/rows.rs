@@ -49,6 +49,8 @@ pub struct Rows {
     pub timeline: BTreeMap<EntryId, Entry>,
     /// Rows that differ from what was loaded.
     pub changed: BTreeSet<RowId>,
+    /// Orders whose first event is among what was folded.
+    pub begun: BTreeSet<OrderId>,
 }
 
 impl Fact {
@@ -104,7 +106,8 @@ impl Fact {
             sequence: numbers.map_or(0, |(_, sequence)| sequence),
             event_id: self.envelope.id,
             event_type: self.envelope.message_type.clone(),
-            service: source.strip_prefix("/fulfil/").unwrap_or(source).to_owned(),
+            // The one text of an envelope that can hold a NUL, which the database does not take.
+            service: source.strip_prefix("/fulfil/").unwrap_or(source).replace('\0', "\u{fffd}"),
             time: self.time(),
             position: numbers.map(|(position, _)| position),
             cause: self.envelope.causation_id,
@@ -184,6 +187,9 @@ impl Rows {
         }?;
         if step == Step::Applied {
             self.changed.extend(fact.row());
+            if let Message::Order(OrderEvent::Created(created)) = &fact.message {
+                self.begun.insert(created.order_id);
+            }
         }
         Ok(step)
     }

@@ -51,7 +51,7 @@ fn by_hand(order_id: OrderId) -> envelope::Outgoing {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn any_interleaving_with_duplicates_makes_the_same_rows(seed: u64, one: u64, other: u64) {

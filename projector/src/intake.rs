@@ -1,0 +1,109 @@
+//! What a message from a topic is to the projector. Pure.
+
+use shared::{
+    contract::{
+        Malformed, Timestamp,
+        dead_letter::DeadLetterCommand,
+        envelope::{self, Envelope, Mode, Raw},
+        message::Message,
+        topics::Topic,
+    },
+    log::Stage,
+};
+use uuid::Uuid;
+
+use crate::view::{
+    letter::{self, LetterRecord},
+    rows::Fact,
+};
+
+/// The consumer group.
+pub const GROUP: &str = "projector";
+
+/// What the projector reads.
+pub const READS: [Topic; 6] = [
+    Topic::OrdersEvents,
+    Topic::InventoryEvents,
+    Topic::InventoryStock,
+    Topic::PaymentsEvents,
+    Topic::DeadLetters,
+    Topic::DeadLettersCommands,
+];
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    Event(Box<Fact>),
+    Letter(Uuid, LetterRecord),
+    /// About a letter of this group.
+    Command(Box<Envelope>, DeadLetterCommand),
+    /// About a letter of another group.
+    NotOurs,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// Cannot be read as one of our messages: a dead letter that holds nobody.
+    Malformed(Stage, Malformed),
+    /// Written by a service of ours that is newer than this build: waits, and what comes after it on its key.
+    Newer { key: String },
+}
+
+/// Reads a message by its topic.
+pub fn read(raw: &Raw, mode: Mode) -> Result<Heard, Unread> {
+    if raw.topic == Topic::DeadLetters {
+        let (id, record) = letter::read(raw).map_err(decode_error)?;
+        return Ok(Heard::Letter(id, record));
+    }
+    let envelope = envelope::decode(raw, mode).map_err(decode_error)?;
+    let message = match Message::decode(&envelope.message_type, &envelope.data) {
+        Some(message) => message.map_err(validate_error)?,
+        None if envelope.position.is_some() => return Err(newer(raw)),
+        None => {
+            let unknown = Malformed::at("unknown-type", "/type", "is not a type of the contract");
+            return Err(decode_error(unknown));
+        }
+    };
+    if topic_of(&message) != raw.topic {
+        let detail = format!("{} does not belong on {}", message.message_type(), raw.topic.name());
+        return Err(validate_error(Malformed::at("wrong-topic", "/type", detail)));
+    }
+    envelope::check_key(raw, &message).map_err(validate_error)?;
+    if let Message::DeadLetterCommand(command) = message {
+        return Ok(match command.group() {
+            GROUP => Heard::Command(Box::new(envelope), command),
+            _ => Heard::NotOurs,
+        });
+    }
+    if envelope.position.is_some() != envelope.sequence.is_some() {
+        let detail = "position and sequence are set both or not at all";
+        return Err(decode_error(Malformed::at("invalid-envelope", "/sequence", detail)));
+    }
+    let heard_at = Timestamp::from_timestamp_millis(raw.timestamp_ms).unwrap_or_default();
+    Ok(Heard::Event(Box::new(Fact { topic: raw.topic, envelope, message, heard_at })))
+}
+
+fn topic_of(message: &Message) -> Topic {
+    match message {
+        Message::Order(_) => Topic::OrdersEvents,
+        Message::Reservation(_) => Topic::InventoryEvents,
+        Message::Stock(_) => Topic::InventoryStock,
+        Message::Payment(_) => Topic::PaymentsEvents,
+        Message::OrderCommand(_) => Topic::OrdersCommands,
+        Message::StockCommand(_) => Topic::InventoryCommands,
+        Message::DeadLetterCommand(_) => Topic::DeadLettersCommands,
+    }
+}
+
+/// Its data cannot be read, but services of ours set the key.
+fn newer(raw: &Raw) -> Unread {
+    let key = raw.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    Unread::Newer { key: key.into_owned() }
+}
+
+fn decode_error(malformed: Malformed) -> Unread {
+    Unread::Malformed(Stage::Decode, malformed)
+}
+
+fn validate_error(malformed: Malformed) -> Unread {
+    Unread::Malformed(Stage::Validate, malformed)
+}

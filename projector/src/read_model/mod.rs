@@ -1,0 +1,7 @@
+//! The view in Postgres: every statement of the projector is in this folder. It writes what the fold made and
+//! decides nothing.
+
+pub mod schema;
+pub mod load;
+pub mod write;
+pub mod query;
