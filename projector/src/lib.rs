@@ -7,3 +7,5 @@ pub mod intake;
 pub mod view;
 pub mod read_model;
 pub mod project;
+pub mod commands;
+pub mod http;

@@ -5,7 +5,6 @@
 
 pub mod memory;
 pub mod inbox;
-pub mod http;
 
 use std::{env, fs, path::PathBuf, time::Duration};
 

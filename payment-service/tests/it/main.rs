@@ -5,4 +5,3 @@ mod given;
 mod life;
 mod provider;
 mod transitions;
-mod unit_of_work;

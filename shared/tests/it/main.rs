@@ -5,4 +5,3 @@
 mod log;
 mod contract;
 mod broker;
-mod http;

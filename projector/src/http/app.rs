@@ -1,0 +1,68 @@
+//! What the handlers share.
+
+use shared::{
+    contract::{Timestamp, envelope::Outgoing},
+    http::Problem,
+    log::StoreError,
+};
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use tracing::error;
+
+use crate::{
+    commands::Commands,
+    project::{lag::Lag, waiters::Waiters},
+    view::awaiting::Limits,
+};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub reads: PgPool,
+    pub waiters: Waiters,
+    pub lag: Lag,
+    pub limits: Limits,
+    pub commands: Commands,
+}
+
+impl App {
+    pub fn lag_ms(&self) -> i64 {
+        self.lag.ms(Timestamp::from(std::time::SystemTime::now()))
+    }
+
+    /// Asks the view. In a task of its own: a client that goes away must not leave a connection in the middle of a
+    /// statement.
+    pub async fn read<T, F>(
+        &self,
+        question: impl FnOnce(PoolConnection<Postgres>) -> F + Send + 'static,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let reads = self.reads.clone();
+        let asked = tokio::spawn(async move {
+            let connection = reads.acquire().await.map_err(StoreError::from)?;
+            question(connection).await
+        });
+        match asked.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.is_infrastructure() => {
+                Err(Problem::unavailable("the view's database does not answer", 1))
+            }
+            Ok(Err(error)) => {
+                error!(%error, "a question could not be answered");
+                Err(Problem::internal())
+            }
+            Err(error) => {
+                error!(%error, "a question panicked");
+                Err(Problem::internal())
+            }
+        }
+    }
+
+    pub async fn send(&self, command: Outgoing, key: Option<bytes::Bytes>) -> Result<(), Problem> {
+        self.commands.send(command, key).await.map_err(|error| {
+            Problem::unavailable(format!("the broker did not take the command ({error})"), 5)
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! What the query API answers, as it is written on the wire.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use shared::contract::{Timestamp, envelope::time_text, ids::OrderId};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::view::{
+    awaiting::{Awaiting, Limits, awaiting},
+    order::{Order, OrderRow},
+    payment::Payment,
+    source::Source,
+    stock::{Reservation, StockRow},
+    timeline::Told,
+};
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OrderBody {
+    order_id: Uuid,
+    user_id: String,
+    /// created, confirmed, completed, cancelled or settled
+    #[schema(example = "confirmed")]
+    status: &'static str,
+    /// Why it was cancelled.
+    #[schema(value_type = Option<String>, example = "payment_declined")]
+    reason: Option<serde_json::Value>,
+    lines: Vec<LineBody>,
+    amount: MoneyBody,
+    created_at: String,
+    updated_at: String,
+    /// The reservation; null before inventory-service has told of one.
+    stock: Option<StockPart>,
+    /// Null before payment-service has told of one.
+    payment: Option<PaymentPart>,
+    versions: Versions,
+    awaiting: Vec<AwaitingBody>,
+    /// Set where an event that no service of ours wrote claimed something about the order.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    foreign: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct LineBody {
+    sku: String,
+    quantity: i64,
+    unit_price_minor: i64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct MoneyBody {
+    minor: i64,
+    currency: String,
+}
+
+/// How far the streams of the order are in the view.
+#[derive(Debug, Serialize, ToSchema)]
+struct Versions {
+    order: i64,
+    reservation: i64,
+    payment: i64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct StockPart {
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    reservation: Reservation,
+    updated_at: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PaymentPart {
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    payment: Payment,
+    updated_at: String,
+}
+
+/// What the order waits for, and from whom.
+#[derive(Debug, Serialize, ToSchema)]
+struct AwaitingBody {
+    /// Events of which one will come.
+    #[schema(example = "StockReserved|StockRejected")]
+    what: &'static str,
+    #[schema(example = "inventory-service")]
+    from: &'static str,
+    until: Option<String>,
+    overdue: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OrdersBody {
+    pub(super) orders: Vec<OrderBody>,
+    /// The `cursor` of the next page; null on the last.
+    pub(super) next: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TimelineBody {
+    order_id: Uuid,
+    status: Option<&'static str>,
+    /// Causes before their effects.
+    events: Vec<EventBody>,
+    awaiting: Vec<AwaitingBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct EventBody {
+    event_id: Uuid,
+    #[schema(example = "fulfil.stock.reserved.v1")]
+    r#type: String,
+    topic: &'static str,
+    /// The order id, or the sku of a stock event.
+    key: String,
+    #[schema(example = "inventory-service")]
+    service: String,
+    time: String,
+    /// Version of the stream; null for an event that no service of ours wrote.
+    sequence: Option<i64>,
+    position: Option<i64>,
+    /// Id of the message that caused it, which may be a command.
+    cause: Option<Uuid>,
+    /// Since its cause, where that is an event of this order.
+    latency_ms: Option<i64>,
+    /// How often it was on its topic.
+    deliveries: i32,
+    #[schema(value_type = Object)]
+    data: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LevelsBody {
+    sku: String,
+    on_hand: i64,
+    reserved: i64,
+    available: i64,
+    version: i64,
+    updated_at: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StocksBody {
+    pub(super) stock: Vec<LevelsBody>,
+    /// The `cursor` of the next page; null on the last.
+    pub(super) next: Option<String>,
+}
+
+impl OrderBody {
+    /// `None` while only its reservation or its payment is known.
+    pub(super) fn of(row: &OrderRow, limits: &Limits, now: Timestamp) -> Option<Self> {
+        let Order { user_id, lines, amount, created_at, stage, .. } = row.order.state.as_ref()?;
+        Some(Self {
+            order_id: row.order_id.uuid(),
+            user_id: user_id.to_string(),
+            status: stage.status(),
+            reason: stage.reason().and_then(|reason| serde_json::to_value(reason).ok()),
+            lines: lines
+                .iter()
+                .map(|line| LineBody {
+                    sku: line.sku.to_string(),
+                    quantity: line.quantity,
+                    unit_price_minor: line.unit_price_minor,
+                })
+                .collect(),
+            amount: MoneyBody { minor: amount.minor, currency: amount.currency.to_string() },
+            created_at: time_text(*created_at),
+            updated_at: time_text(row.updated_at().unwrap_or(*created_at)),
+            stock: part(&row.reservation)
+                .map(|(reservation, updated_at)| StockPart { reservation, updated_at }),
+            payment: part(&row.payment).map(|(payment, updated_at)| PaymentPart { payment, updated_at }),
+            versions: Versions {
+                order: row.order.version,
+                reservation: row.reservation.version,
+                payment: row.payment.version,
+            },
+            awaiting: awaited(row, limits, now),
+            foreign: row.foreign,
+        })
+    }
+}
+
+impl TimelineBody {
+    pub(super) fn of(id: OrderId, row: Option<&OrderRow>, awaiting: Vec<Awaiting>, story: Vec<Told>) -> Self {
+        let order = row.and_then(|row| row.order.state.as_ref());
+        Self {
+            order_id: id.uuid(),
+            status: order.map(|order| order.stage.status()),
+            events: story.into_iter().map(EventBody::from).collect(),
+            awaiting: awaiting.into_iter().map(AwaitingBody::from).collect(),
+        }
+    }
+}
+
+impl From<Told> for EventBody {
+    fn from(Told { entry, latency_ms }: Told) -> Self {
+        Self {
+            event_id: entry.event_id,
+            r#type: entry.event_type,
+            topic: entry.topic.name(),
+            key: entry.key,
+            service: entry.service,
+            time: time_text(entry.time),
+            sequence: Some(entry.sequence).filter(|sequence| *sequence > 0),
+            position: entry.position,
+            cause: entry.cause,
+            latency_ms,
+            deliveries: entry.deliveries,
+            // It was read as JSON before it was stored.
+            data: RawValue::from_string(entry.data).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Awaiting> for AwaitingBody {
+    fn from(Awaiting { what, from, until, overdue }: Awaiting) -> Self {
+        Self { what, from, until: until.map(time_text), overdue }
+    }
+}
+
+impl LevelsBody {
+    /// A sku that nobody has received has zero.
+    pub(super) fn of(row: &StockRow) -> Self {
+        let (on_hand, reserved) = row.levels.state.map_or((0, 0), |levels| (levels.on_hand, levels.reserved));
+        Self {
+            sku: row.sku.to_string(),
+            on_hand,
+            reserved,
+            available: on_hand - reserved,
+            version: row.levels.version,
+            updated_at: row.levels.at.map(time_text),
+        }
+    }
+}
+
+fn awaited(row: &OrderRow, limits: &Limits, now: Timestamp) -> Vec<AwaitingBody> {
+    awaiting(row, limits, now).into_iter().map(AwaitingBody::from).collect()
+}
+
+fn part<S: Clone>(source: &Source<S>) -> Option<(S, String)> {
+    Some((source.state.clone()?, time_text(source.at?)))
+}

@@ -1,0 +1,329 @@
+//! Dead letters: what died and why, and what an operator asks to be done about it.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::StatusCode,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use shared::{
+    contract::{
+        Timestamp,
+        dead_letter::{DeadLetterCommand, DiscardDeadLetter, RedriveDeadLetter},
+        envelope::{encode_manual, time_text},
+        limits::{REDRIVE_BYTES_MAX, TEXT_CHARS_MAX},
+        message::Message,
+        topics::Topic,
+    },
+    http::{
+        PathParam, Problem, Query, Trace,
+        body::{json_bytes, read},
+        problem::ProblemBody,
+    },
+};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{App, page};
+use crate::{
+    read_model::query::{self, After, LetterFilter},
+    view::letter::{Letter, LetterRow, STATUSES},
+};
+
+/// Where commands of this API come from.
+const SOURCE: &str = "/fulfil/projector";
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// dead, redriven, failed-again, discarded or parked
+    status: Option<String>,
+    /// The consumer group that owns it.
+    group: Option<String>,
+    code: Option<String>,
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<i64>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LettersBody {
+    dead_letters: Vec<LetterBody>,
+    /// The `cursor` of the next page; null on the last.
+    next: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct LetterBody {
+    id: Uuid,
+    /// dead, or that of the newest change: redriven, failed-again, discarded, parked
+    #[schema(example = "dead")]
+    status: String,
+    /// Who changed it last, and why.
+    changed_at: Option<String>,
+    by: Option<String>,
+    reason: Option<String>,
+    /// The consumer group that owns it.
+    #[schema(example = "order-service")]
+    group: String,
+    topic: String,
+    partition: i32,
+    offset: i64,
+    /// Null where there was none, or where it is not text.
+    key: Option<String>,
+    stage: String,
+    #[schema(example = "invalid-json")]
+    code: String,
+    message: String,
+    fingerprint: String,
+    failed_at: String,
+    delivery_count: i32,
+    redrives: i32,
+    build: String,
+}
+
+/// A letter with the message that died.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WholeLetterBody {
+    #[serde(flatten)]
+    letter: LetterBody,
+    key_base64: Option<String>,
+    value_base64: Option<String>,
+    /// The value where it is text.
+    value: Option<String>,
+    headers: Vec<HeaderBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct HeaderBody {
+    name: String,
+    /// Where it is text.
+    value: Option<String>,
+    value_base64: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct RedriveBody {
+    /// The mended value; without it the message is tried again as it was.
+    value_base64: Option<String>,
+    #[schema(max_length = 512)]
+    by: String,
+    #[schema(max_length = 512)]
+    reason: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct DiscardBody {
+    #[schema(max_length = 512)]
+    by: String,
+    #[schema(max_length = 512)]
+    reason: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AskedBody {
+    dead_letter_id: Uuid,
+    /// Who will do it.
+    group: String,
+    command_id: Uuid,
+}
+
+/// Dead letters, newest first
+#[utoipa::path(get, path = "/dead-letters", tag = "dead letters", params(ListQuery),
+    responses((status = 200, body = LettersBody), (status = 400, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(asked): Query<ListQuery>,
+) -> Result<Json<LettersBody>, Problem> {
+    let limit = page::limit(asked.limit)?;
+    let after = page::read(asked.cursor.as_deref())?;
+    if asked.status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
+        return Err(Problem::unreadable("/status", format!("is none of {}", STATUSES.join(", "))));
+    }
+    let text = |pointer: &str, text: Option<String>| match text {
+        Some(text) if text.contains('\0') => Err(Problem::unreadable(pointer, "has a NUL")),
+        text => Ok(text),
+    };
+    let filter = LetterFilter {
+        status: asked.status,
+        group: text("/group", asked.group)?,
+        code: text("/code", asked.code)?,
+    };
+    let rows = app
+        .read(move |mut connection| async move {
+            query::letters(&mut connection, &filter, after, limit + 1).await
+        })
+        .await?;
+    let (rows, next) = page::cut(rows, limit, |row: &LetterRow| {
+        Some(After { time: row.letter.as_ref()?.failed_at, id: row.id })
+    });
+    Ok(Json(LettersBody { dead_letters: rows.iter().filter_map(LetterBody::of).collect(), next }))
+}
+
+/// A dead letter with its message
+#[utoipa::path(get, path = "/dead-letters/{id}", tag = "dead letters", params(("id" = Uuid, Path)),
+    responses((status = 200, body = WholeLetterBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub(super) async fn get(
+    State(app): State<App>,
+    PathParam(LetterId(id)): PathParam<LetterId>,
+) -> Result<Json<WholeLetterBody>, Problem> {
+    let row = known(&app, id).await?;
+    WholeLetterBody::of(&row).map(Json).ok_or_else(|| unknown(id))
+}
+
+/// Ask for a dead letter to be tried again, mended or as it was
+#[utoipa::path(post, path = "/dead-letters/{id}/redrive", tag = "dead letters", params(("id" = Uuid, Path)),
+    request_body = RedriveBody,
+    responses(
+        (status = 202, body = AskedBody),
+        (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 413, body = ProblemBody),
+        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub(super) async fn redrive(
+    State(app): State<App>,
+    PathParam(LetterId(id)): PathParam<LetterId>,
+    trace: Trace,
+    request: Request,
+) -> Result<(StatusCode, Json<AskedBody>), Problem> {
+    let shared::http::Json(bytes) = json_bytes(request, REDRIVE_BYTES_MAX).await?;
+    let RedriveBody { value_base64, by, reason } = read(&bytes)?;
+    check_why(&by, &reason)?;
+    let ask = |group| RedriveDeadLetter {
+        dead_letter_id: id,
+        group,
+        value_base64: value_base64.clone(),
+        by,
+        reason,
+    };
+    if value_base64.as_ref().is_some_and(|text| STANDARD.decode(text).is_err()) {
+        return Err(Problem::invalid("/value_base64", "is not base64"));
+    }
+    send(&app, id, &trace, |group| ask(group).into()).await
+}
+
+/// Ask for a dead letter to be given up; what waits behind it goes on
+#[utoipa::path(post, path = "/dead-letters/{id}/discard", tag = "dead letters", params(("id" = Uuid, Path)),
+    request_body = DiscardBody,
+    responses(
+        (status = 202, body = AskedBody),
+        (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
+        (status = 503, body = ProblemBody)))]
+pub(super) async fn discard(
+    State(app): State<App>,
+    PathParam(LetterId(id)): PathParam<LetterId>,
+    trace: Trace,
+    shared::http::Json(DiscardBody { by, reason }): shared::http::Json<DiscardBody>,
+) -> Result<(StatusCode, Json<AskedBody>), Problem> {
+    check_why(&by, &reason)?;
+    send(&app, id, &trace, |group| DiscardDeadLetter { dead_letter_id: id, group, by, reason }.into()).await
+}
+
+async fn send(
+    app: &App,
+    id: Uuid,
+    trace: &Trace,
+    command: impl FnOnce(String) -> DeadLetterCommand,
+) -> Result<(StatusCode, Json<AskedBody>), Problem> {
+    let row = known(app, id).await?;
+    let Letter { group, key, .. } = row.letter.ok_or_else(|| unknown(id))?;
+    let command = Message::DeadLetterCommand(command(group.clone()));
+    let (command_id, now) = (Uuid::now_v7(), Timestamp::from(std::time::SystemTime::now()));
+    let traceparent = trace.traceparent();
+    let subject = id.to_string();
+    let outgoing = encode_manual(
+        Topic::DeadLettersCommands,
+        &command,
+        command_id,
+        &subject,
+        SOURCE,
+        now,
+        Some(&traceparent),
+    );
+    // The original key, so that the command is on the partition that the letter's owner reads.
+    app.send(outgoing, key).await?;
+    Ok((StatusCode::ACCEPTED, Json(AskedBody { dead_letter_id: id, group, command_id })))
+}
+
+async fn known(app: &App, id: Uuid) -> Result<LetterRow, Problem> {
+    let row = app.read(move |mut connection| async move { query::letter(&mut connection, id).await }).await?;
+    row.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: Uuid) -> Problem {
+    Problem::not_found(format!("there is no dead letter {id}"))
+}
+
+fn check_why(by: &str, reason: &str) -> Result<(), Problem> {
+    for (pointer, text) in [("/by", by), ("/reason", reason)] {
+        if text.trim().is_empty() || text.chars().count() > TEXT_CHARS_MAX || text.contains('\0') {
+            let detail = format!("is not 1 to {TEXT_CHARS_MAX} characters without NUL");
+            return Err(Problem::invalid(pointer, detail));
+        }
+    }
+    Ok(())
+}
+
+/// The id of a letter in a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LetterId(Uuid);
+
+impl std::str::FromStr for LetterId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Uuid::try_parse(text).map(Self).map_err(|_| "is not a UUID".to_owned())
+    }
+}
+
+impl LetterBody {
+    fn of(row: &LetterRow) -> Option<Self> {
+        let letter = row.letter.as_ref()?;
+        let change = row.change.as_ref();
+        Some(Self {
+            id: row.id,
+            status: row.status().to_owned(),
+            changed_at: change.map(|change| time_text(change.at)),
+            by: change.map(|change| change.by.clone()),
+            reason: change.map(|change| change.reason.clone()),
+            group: letter.group.clone(),
+            topic: letter.topic.clone(),
+            partition: letter.partition,
+            offset: letter.offset,
+            key: letter.key.as_deref().and_then(text),
+            stage: letter.stage.clone(),
+            code: letter.code.clone(),
+            message: letter.message.clone(),
+            fingerprint: letter.fingerprint.clone(),
+            failed_at: time_text(letter.failed_at),
+            delivery_count: letter.delivery_count,
+            redrives: letter.redrives,
+            build: letter.build.clone(),
+        })
+    }
+}
+
+impl WholeLetterBody {
+    fn of(row: &LetterRow) -> Option<Self> {
+        let letter = row.letter.as_ref()?;
+        let headers = letter.headers.iter().map(|header| {
+            let bytes = header.value_base64.as_ref().and_then(|value| STANDARD.decode(value).ok());
+            HeaderBody {
+                name: header.name.clone(),
+                value: bytes.as_deref().and_then(text),
+                value_base64: header.value_base64.clone(),
+            }
+        });
+        Some(Self {
+            letter: LetterBody::of(row)?,
+            key_base64: letter.key.as_ref().map(|key| STANDARD.encode(key)),
+            value_base64: letter.value.as_ref().map(|value| STANDARD.encode(value)),
+            value: letter.value.as_deref().and_then(text),
+            headers: headers.collect(),
+        })
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    std::str::from_utf8(bytes).ok().map(str::to_owned)
+}

@@ -1,0 +1,96 @@
+//! Stock levels.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use shared::{
+    contract::ids::{Sku, StreamName},
+    http::{PathParam, Problem, Query, Token, problem::ProblemBody},
+};
+use utoipa::IntoParams;
+
+use super::{
+    App,
+    bodies::{LevelsBody, StocksBody},
+    page, wait,
+};
+use crate::read_model::query;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AfterQuery {
+    /// The token of a command's answer: wait until the view has it.
+    #[param(value_type = Option<String>)]
+    after: Option<Token>,
+    /// How many seconds to wait at most.
+    #[param(minimum = 0, maximum = 25)]
+    wait: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<i64>,
+    /// `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Sku>,
+}
+
+/// The levels of a sku
+#[utoipa::path(get, path = "/stock/{sku}", tag = "stock",
+    params(("sku" = String, Path), AfterQuery),
+    responses(
+        (status = 200, body = LevelsBody),
+        (status = 202, description = "The view does not have what the token names yet", body = wait::Behind),
+        (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub(super) async fn get(
+    State(app): State<App>,
+    PathParam(sku): PathParam<Sku>,
+    Query(AfterQuery { after, wait }): Query<AfterQuery>,
+) -> Result<Response, Problem> {
+    let look = async || {
+        let sku = sku.clone();
+        app.read(move |mut connection| async move { query::stock(&mut connection, &sku).await }).await
+    };
+    let Some(token) = after else {
+        let row = look().await?;
+        return row
+            .map(|row| Json(LevelsBody::of(&row)).into_response())
+            .ok_or_else(|| Problem::not_found(format!("nothing is known of sku {sku}")));
+    };
+    let patience = wait::patience(wait)?;
+    wait::check(&token, &[StreamName::stock(&sku)])?;
+    let found = wait::until(&app, &token, patience, async || {
+        let row = look().await?;
+        let version = row.as_ref().map_or(0, |row| row.levels.version);
+        Ok((row, version))
+    });
+    Ok(match found.await? {
+        Ok(row) => Json(LevelsBody::of(&row)).into_response(),
+        Err(behind) => behind,
+    })
+}
+
+/// The levels of all skus, by sku
+#[utoipa::path(get, path = "/stock", tag = "stock", params(ListQuery),
+    responses((status = 200, body = StocksBody), (status = 400, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(ListQuery { limit, cursor }): Query<ListQuery>,
+) -> Result<Json<StocksBody>, Problem> {
+    let limit = page::limit(limit)?;
+    let mut rows = app
+        .read(move |mut connection| async move {
+            query::stocks(&mut connection, cursor.as_ref(), limit + 1).await
+        })
+        .await?;
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > wanted;
+    rows.truncate(wanted);
+    let next = rows.last().filter(|_| more).map(|row| row.sku.to_string());
+    Ok(Json(StocksBody { stock: rows.iter().map(LevelsBody::of).collect(), next }))
+}
