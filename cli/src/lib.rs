@@ -1,5 +1,18 @@
 //! What the `fulfil` program does, command by command. A library as well, so that tests can start and stop systems
 //! without parsing what a program prints.
 
-pub mod dev;
+pub mod order;
+pub mod stock;
+pub mod event;
 pub mod topic;
+pub mod dlq;
+pub mod dev;
+pub mod doctor;
+
+pub mod audit;
+pub mod service;
+pub mod sighting;
+pub mod kafka;
+pub mod place;
+pub mod output;
+pub mod exit;

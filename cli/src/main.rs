@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use cli::dev;
+use clap::{CommandFactory, Parser, Subcommand};
+use cli::{dev, dlq, doctor, event, exit, order, output::Output, stock, topic};
 
 #[derive(Debug, Parser)]
 #[command(
     name = "fulfil",
     version,
-    about = "Order fulfilment by choreography: start it, use it, look into it"
+    about = "Order fulfilment by choreography: start it, use it, look into it",
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 partly done, 6 waited long enough, \
+                  7 unreachable, 78 bad configuration, 130 interrupted"
 )]
 struct Arguments {
     /// One JSON object a line on standard output
@@ -21,18 +23,56 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Create, cancel and look at orders
+    Order(order::OrderArgs),
+    /// Receive, correct and look at stock
+    Stock(stock::StockArgs),
+    /// The messages of the contract: list, example, schema, send
+    Event(event::EventArgs),
+    /// The topics: make them, list them, watch them
+    Topic(topic::TopicArgs),
+    /// Dead letters: look, mend, redrive, discard
+    Dlq(dlq::DlqArgs),
+    /// Is it up, is it keeping up, and does everything add up
+    Doctor(doctor::DoctorArgs),
     /// Everything on this machine, without containers
     Dev(dev::DevArgs),
+    /// Completions for a shell, such as: fulfil completions bash > /etc/bash_completion.d/fulfil
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = match arguments.command {
-        Command::Dev(args) => dev::run(args, arguments.json).await,
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("fulfil: {error:#}");
-        ExitCode::FAILURE
+    // The client library's lines and ours, for whoever asks for them.
+    if std::env::var_os("RUST_LOG").is_some() {
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    let output = Output::new(arguments.json);
+    run(arguments, output).await.unwrap_or_else(|error| {
+        output.note_toned(cli::output::Tone::Bad, &format!("fulfil: {error:#}"));
+        exit::of(&error).into()
     })
+}
+
+async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Order(args) => order::run(args, output).await,
+        Command::Stock(args) => stock::run(args, output).await,
+        Command::Event(args) => event::run(args, output).await,
+        Command::Topic(args) => topic::run(args, output).await,
+        Command::Dlq(args) => dlq::run(args, output).await,
+        Command::Doctor(args) => doctor::run(args, output).await,
+        Command::Dev(args) => dev::run(args, arguments.json).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "fulfil", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }

@@ -17,12 +17,14 @@ mod restart;
 mod down;
 mod status;
 mod provider;
+mod addresses;
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
+pub use addresses::{Addresses, ServiceAddresses, addresses};
 pub use down::down;
 pub use ports::Ports;
 pub use restart::restart;

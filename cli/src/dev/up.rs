@@ -3,9 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use futures_util::future::try_join_all;
+use shared::broker::{BrokerSettings, topics::ensure_topics};
 use tokio::time::Instant;
-
-use crate::topic;
 
 use super::{
     kafka,
@@ -87,7 +86,7 @@ async fn start_services(
 ) -> anyhow::Result<()> {
     retire_beyond(state, replicas).await?;
     let since = Instant::now();
-    topic::ensure(&state.kafka.bootstrap, PARTITIONS).await?;
+    ensure_topics(&BrokerSettings::new(&state.kafka.bootstrap), PARTITIONS, -1).await?;
     progress.done("topics", since);
     start_provider(state, folder, progress).await?;
     let since = Instant::now();

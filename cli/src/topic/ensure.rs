@@ -1,84 +1,64 @@
-//! Making the topics of the contract where they are missing, each with its own settings.
-//!
-//! What exists is left as it is: partitions and retention of a topic in use are an operator's decision.
+//! `fulfil topic ensure`. What exists is left as it is: partitions and retention of a topic in use are an operator's
+//! decision.
 
-use std::time::Duration;
+use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    error::RDKafkaErrorCode,
+use clap::Args;
+use serde::Serialize;
+use shared::{broker::topics::ensure_topics, contract::topics::PARTITIONS_DEFAULT};
+
+use crate::{
+    exit::Exit,
+    output::{Column, Output, Tone},
+    place::Place,
 };
-use shared::contract::topics::Topic;
 
-const LIMIT: Duration = Duration::from_secs(30);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ensured {
-    Made,
-    WasThere,
+#[derive(Debug, Args)]
+pub(super) struct EnsureArgs {
+    /// Of each topic; the same for all, so that one key is on one replica
+    #[arg(long, default_value_t = PARTITIONS_DEFAULT, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    partitions: i32,
+    /// Copies of each partition [default: what the cluster says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=100))]
+    replication: Option<i32>,
 }
 
-/// All of them, in the contract's order.
-pub async fn ensure(bootstrap: &str, partitions: i32) -> anyhow::Result<Vec<(Topic, Ensured)>> {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .context("the Kafka client refuses its settings")?;
-    let settings: Vec<[(&str, String); 4]> = Topic::ALL.into_iter().map(settings).collect();
-    let wanted: Vec<NewTopic<'_>> = Topic::ALL
-        .into_iter()
-        .zip(&settings)
-        .map(|(topic, settings)| {
-            // -1: as many replicas as the cluster's own default says.
-            let new = NewTopic::new(topic.name(), partitions, TopicReplication::Fixed(-1));
-            settings.iter().fold(new, |new, (name, value)| new.set(name, value))
-        })
-        .collect();
-    let options = AdminOptions::new().operation_timeout(Some(LIMIT)).request_timeout(Some(LIMIT));
-    let answers = admin.create_topics(&wanted, &options).await.context("Kafka did not answer")?;
-    let mut ensured = Vec::with_capacity(answers.len());
-    for (topic, answer) in Topic::ALL.into_iter().zip(answers) {
-        match answer {
-            Ok(_) => ensured.push((topic, Ensured::Made)),
-            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => ensured.push((topic, Ensured::WasThere)),
-            Err((name, error)) => bail!("topic {name} cannot be made: {error}"),
+#[derive(Serialize)]
+struct EnsuredObject<'a> {
+    topic: &'a str,
+    created: bool,
+    partitions: i32,
+    differences: &'a [String],
+}
+
+pub(super) async fn run(args: &EnsureArgs, place: &Place, output: Output) -> anyhow::Result<ExitCode> {
+    // -1 is the cluster's own default.
+    let ensured = ensure_topics(&place.broker, args.partitions, args.replication.unwrap_or(-1)).await?;
+    let differ = ensured.iter().filter(|topic| !topic.differences.is_empty()).count();
+    let mut rows = Vec::with_capacity(ensured.len());
+    for topic in &ensured {
+        if output.json {
+            output.object(&EnsuredObject {
+                topic: topic.topic.name(),
+                created: topic.created,
+                partitions: topic.partitions,
+                differences: &topic.differences,
+            })?;
+            continue;
         }
+        let what = match (topic.created, topic.differences.is_empty()) {
+            (true, _) => output.paint(Tone::Good, "made"),
+            (false, true) => "was there".to_owned(),
+            (false, false) => output.paint(Tone::Warn, &topic.differences.join("; ")),
+        };
+        rows.push(vec![topic.topic.to_string(), topic.partitions.to_string(), what]);
     }
-    Ok(ensured)
-}
-
-fn settings(topic: Topic) -> [(&'static str, String); 4] {
-    let retention_ms = topic.retention().map_or(-1, |retention| retention.as_millis() as i64);
-    [
-        ("retention.ms", retention_ms.to_string()),
-        ("max.message.bytes", topic.message_bytes_max().to_string()),
-        // What a service compressed is not compressed again.
-        ("compression.type", "producer".to_owned()),
-        ("message.timestamp.type", "LogAppendTime".to_owned()),
-    ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_stay_for_ever_and_commands_a_week() {
-        let retention = |topic: Topic| settings(topic)[0].1.clone();
-        assert_eq!(retention(Topic::OrdersEvents), "-1");
-        assert_eq!(retention(Topic::InventoryStock), "-1");
-        assert_eq!(retention(Topic::OrdersCommands), "604800000");
+    if !output.json {
+        output.table(&[Column::Left("TOPIC"), Column::Right("PARTITIONS"), Column::Left("STATE")], rows);
     }
-
-    #[tokio::test]
-    async fn a_second_time_finds_them_all_there() {
-        let bootstrap = shared::testing::kafka();
-        ensure(&bootstrap, 4).await.unwrap();
-        let again = ensure(&bootstrap, 4).await.unwrap();
-        assert_eq!(again.len(), Topic::ALL.len());
-        assert!(again.iter().all(|(_, ensured)| *ensured == Ensured::WasThere));
+    if differ > 0 {
+        output.note(&format!("{differ} topics differ from the contract and were left as they are"));
+        return Ok(Exit::Partly.into());
     }
+    Ok(Exit::Done.into())
 }

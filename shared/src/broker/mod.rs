@@ -4,7 +4,9 @@
 
 pub mod settings;
 pub mod topics;
+pub mod message;
 pub mod logged;
 
 pub use logged::Logged;
+pub use message::copied;
 pub use settings::{BrokerSettings, SettingError};

@@ -5,28 +5,22 @@
 
 use std::{
     collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use bytes::Bytes;
 use rdkafka::{
     ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
     error::KafkaError,
-    message::{BorrowedMessage, Headers as _},
     types::RDKafkaRespErr,
 };
 use tokio::sync::{mpsc::Sender, mpsc::error::TrySendError, oneshot};
 use tracing::{error, info, warn};
 
 use super::heard::{Heard, Place, Position};
-use crate::contract::{
-    envelope::{Headers, Raw},
-    topics::Topic,
-};
+use crate::{broker::copied, contract::topics::Topic};
 
 /// How long one poll waits for a message; also how late an [`Ask`] can be seen.
 const POLL: Duration = Duration::from_millis(20);
@@ -326,24 +320,4 @@ fn failed(consumer: &BaseConsumer<Rebalance>, error: &KafkaError) -> Option<Hear
     // Informational, as are all errors from `poll` but the fatal one.
     warn!(%error, "kafka");
     None
-}
-
-/// The message with its own bytes. A topic that is not of the contract cannot come: we did not subscribe to it.
-fn copied(message: &BorrowedMessage<'_>) -> Option<Raw> {
-    let topic = Topic::parse(message.topic())?;
-    let own = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-    // The library panics on a header name that is not UTF-8, and a remote can send one.
-    let headers = catch_unwind(AssertUnwindSafe(|| {
-        let Some(headers) = message.headers() else { return Vec::new() };
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(own))).collect()
-    }));
-    Some(Raw {
-        topic,
-        partition: message.partition(),
-        offset: message.offset(),
-        key: message.key().map(own),
-        value: message.payload().map(own),
-        headers: headers.map_or(Headers::Unreadable, Headers::Readable),
-        timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
-    })
 }

@@ -17,6 +17,3 @@ mod read;
 
 pub use machine::{Execute, ExecuteSettings};
 pub use step::{Fetch, Fetched, Input, Outcome, Step};
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,125 @@
+//! Loading a world: every log and table once, then every topic from its start. Databases first, in the order of the
+//! saga: what is loaded later can only know more.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use payment_service::provider::{PaymentProvider, http::HttpProvider};
+use shared::{
+    broker::BrokerSettings,
+    contract::{Timestamp, topics::Topic},
+    log::{self, Lane, LetterChange},
+};
+use sqlx::PgConnection;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::{ServiceLog, World};
+use crate::{
+    kafka::{From, Reader},
+    place::Place,
+};
+
+const PAGE_EVENTS: i64 = 10_000;
+/// A letter can have a megabyte.
+const PAGE_LETTERS: i64 = 50;
+const HELD_PER_KEY: i64 = 100_000;
+const READ_LIMIT: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_secs(1);
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a world is loaded from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    pub broker: BrokerSettings,
+    /// Service and database, in the order of the saga.
+    pub databases: Vec<(String, String)>,
+    pub provider: Option<String>,
+}
+
+impl Sources {
+    /// `None` where the databases are not known.
+    pub fn of(place: &Place) -> Option<Self> {
+        let local = place.local.as_ref()?;
+        let database = |name: &str| {
+            let service = local.services.iter().find(|service| service.name == name)?;
+            Some((name.to_owned(), service.database.clone()))
+        };
+        let names = ["order-service", "inventory-service", "payment-service", "projector"];
+        let databases: Vec<_> = names.into_iter().filter_map(database).collect();
+        (!databases.is_empty()).then(|| Self {
+            broker: place.broker.clone(),
+            databases,
+            provider: local.provider.clone(),
+        })
+    }
+}
+
+pub async fn load(sources: &Sources) -> anyhow::Result<World> {
+    let mut world = World { now: chrono::Utc::now(), ..World::default() };
+    for (service, url) in &sources.databases {
+        let log = database(service, url).await.with_context(|| format!("the database of {service}"))?;
+        world.services.push(log);
+    }
+    if let Some(url) = &sources.provider {
+        let provider = HttpProvider::new(url.parse()?, PROVIDER_TIMEOUT)?;
+        let records =
+            provider.records(Timestamp::UNIX_EPOCH).await.context("the payment provider's books")?;
+        world.provider = Some(records);
+    }
+    let broker = sources.broker.clone();
+    let read = move || Reader::open(&broker, &Topic::ALL, None, From::Start)?.to_end(READ_LIMIT);
+    world.messages = tokio::task::spawn_blocking(read).await?.context("the topics")?;
+    // Within a partition as it is; the rest does not matter to the checks.
+    world.messages.sort_by_key(|raw| (raw.topic, raw.partition, raw.offset));
+    Ok(world)
+}
+
+/// Loads again and again until every order has ended and all that was appended is published; after `timeout` it is
+/// what it is.
+pub async fn load_quiet(sources: &Sources, timeout: Duration) -> anyhow::Result<World> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let world = load(sources).await?;
+        if world.is_quiet() || Instant::now() > deadline {
+            return Ok(world);
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn database(service: &str, url: &str) -> anyhow::Result<ServiceLog> {
+    let mut connection = log::connect::connect(url, "fulfil doctor").await?;
+    // One snapshot for all of it.
+    sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
+    let mut log = ServiceLog { service: service.to_owned(), ..ServiceLog::default() };
+    log.published = log::cursor(&mut connection, Lane::Events).await?;
+    loop {
+        let after = log.events.last().map_or(0, |event| event.position);
+        let page = log::tail(&mut connection, after, PAGE_EVENTS).await?;
+        let is_last = (page.len() as i64) < PAGE_EVENTS;
+        log.events.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    let ids = letter_ids(&mut connection).await?;
+    for ids in ids.chunks(PAGE_LETTERS as usize) {
+        log.letters.extend(log::letters(&mut connection, ids).await?);
+    }
+    let keys: Vec<String> =
+        sqlx::query_scalar("select distinct key from held_message").fetch_all(&mut connection).await?;
+    log.held = log::held_messages(&mut connection, &keys, HELD_PER_KEY).await?;
+    Ok(log)
+}
+
+async fn letter_ids(connection: &mut PgConnection) -> anyhow::Result<Vec<Uuid>> {
+    let (mut ids, mut number) = (Vec::new(), 0);
+    loop {
+        let page = log::letters_after(connection, number, PAGE_LETTERS).await?;
+        let Some(last) = page.last() else { return Ok(ids) };
+        number = last.number;
+        let dead = page.iter().filter(|letter| matches!(letter.record.what, LetterChange::Dead(_)));
+        ids.extend(dead.map(|letter| letter.record.letter_id));
+    }
+}

@@ -1,0 +1,55 @@
+//! How far a group is behind, by what it committed. The services keep their positions in their databases and commit
+//! them to Kafka only so that this can be asked.
+
+use anyhow::Context;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+};
+use shared::{
+    broker::{
+        BrokerSettings, Logged,
+        topics::{REQUEST_TIMEOUT, partitions_of},
+    },
+    contract::topics::Topic,
+};
+
+/// A partition that a group has committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    pub topic: Topic,
+    pub partition: i32,
+    pub committed: i64,
+    pub end: i64,
+}
+
+impl Lag {
+    pub fn messages(&self) -> i64 {
+        (self.end - self.committed).max(0)
+    }
+}
+
+/// Blocks. Empty where the group never committed anything.
+pub fn lag(broker: &BrokerSettings, group: &str) -> anyhow::Result<Vec<Lag>> {
+    let consumer: BaseConsumer<Logged> =
+        broker.reader(group).create_with_context(Logged).context("the Kafka client refuses its settings")?;
+    let mut asked = TopicPartitionList::new();
+    for topic in Topic::ALL {
+        let partitions = partitions_of(broker, topic.name())?.unwrap_or(0);
+        asked.add_partition_range(topic.name(), 0, partitions - 1);
+    }
+    let committed = consumer
+        .committed_offsets(asked, REQUEST_TIMEOUT)
+        .with_context(|| format!("the offsets of {group}"))?;
+    let mut all = Vec::new();
+    for element in committed.elements() {
+        let (Some(topic), Offset::Offset(committed)) = (Topic::parse(element.topic()), element.offset())
+        else {
+            continue;
+        };
+        let partition = element.partition();
+        let (_, end) = consumer.fetch_watermarks(topic.name(), partition, REQUEST_TIMEOUT)?;
+        all.push(Lag { topic, partition, committed, end });
+    }
+    Ok(all)
+}

@@ -1,0 +1,110 @@
+//! `fulfil order list`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+use shared::contract::Timestamp;
+
+use super::{Status, resolve::page_of, show::status_tone};
+use crate::{
+    exit::Exit,
+    output::{Column, Output, ShortIds, Tone, ago},
+    place::Place,
+    service,
+    sighting::money,
+};
+
+const PAGE_ORDERS_MAX: usize = 500;
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[arg(long, value_enum)]
+    status: Option<Status>,
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    #[arg(long)]
+    sku: Option<String>,
+    /// Only orders changed since, such as 2026-11-24T10:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// At most so many
+    #[arg(short, long, default_value_t = 50)]
+    num: usize,
+}
+
+pub(super) async fn run(args: ListArgs, place: &Place, output: Output) -> anyhow::Result<ExitCode> {
+    let orders = load(&args, place).await?;
+    if output.json {
+        for order in &orders {
+            output.object(order)?;
+        }
+        return Ok(Exit::Done.into());
+    }
+    if orders.is_empty() {
+        output
+            .note("no orders; make one with: fulfil order create --sku SKU-1 --quantity 2 --price 19.99EUR");
+        return Ok(Exit::Done.into());
+    }
+    let ids = ShortIds::new(orders.iter().filter_map(|order| order["order_id"].as_str()));
+    let now = chrono::Utc::now();
+    let rows = orders.iter().map(|order| {
+        let text = |field: &str| order[field].as_str().unwrap_or_default().to_owned();
+        let time =
+            |field: &str| text(field).parse::<Timestamp>().map(|time| ago(time, now)).unwrap_or_default();
+        let id = text("order_id");
+        let shown = if output.terminal { ids.short(&id) } else { id.clone() };
+        let lines = order["lines"].as_array().map(|lines| {
+            let all: Vec<_> = lines
+                .iter()
+                .map(|line| format!("{} × {}", line["quantity"], line["sku"].as_str().unwrap_or("?")))
+                .collect();
+            all.join(", ")
+        });
+        vec![
+            output.paint(Tone::of(&id), &shown),
+            output.paint(status_tone(&text("status")), &text("status")),
+            text("reason").replace('_', " "),
+            money(&order["amount"]),
+            text("user_id"),
+            time("created_at"),
+            time("updated_at"),
+            lines.unwrap_or_default(),
+        ]
+    });
+    let columns = [
+        Column::Left("ORDER"),
+        Column::Left("STATUS"),
+        Column::Left("REASON"),
+        Column::Right("AMOUNT"),
+        Column::Left("USER"),
+        Column::Right("CREATED"),
+        Column::Right("CHANGED"),
+        Column::Left("LINES"),
+    ];
+    output.table(&columns, rows.collect());
+    Ok(Exit::Done.into())
+}
+
+async fn load(args: &ListArgs, place: &Place) -> anyhow::Result<Vec<Value>> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    while all.len() < args.num {
+        let query = [
+            ("status", args.status.map(|status| status.as_str().to_owned()).unwrap_or_default()),
+            ("user_id", args.user.clone().unwrap_or_default()),
+            ("sku", args.sku.clone().unwrap_or_default()),
+            ("since", args.since.map(shared::contract::envelope::time_text).unwrap_or_default()),
+            ("limit", (args.num - all.len()).min(PAGE_ORDERS_MAX).to_string()),
+            ("cursor", cursor),
+        ];
+        let page: Value = service::get(&format!("{}/orders", place.projector), &query).await?;
+        let (orders, next) = page_of(&page, "orders");
+        all.extend_from_slice(orders);
+        match next {
+            Some(next) if !orders.is_empty() => cursor = next,
+            _ => break,
+        }
+    }
+    all.truncate(args.num);
+    Ok(all)
+}

@@ -1,0 +1,105 @@
+//! What is printed and where: data on standard output, all else on standard error; one JSON object a line with
+//! `--json`; aligned tables and colour on a terminal, tab-separated fields in a pipe.
+
+mod human;
+mod paint;
+mod short;
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+};
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+pub use human::{ago, bytes, clock, count, duration, duration_ms};
+pub use paint::Tone;
+pub use short::{ShortIds, short};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    pub json: bool,
+    /// Whether a person looks at standard output.
+    pub terminal: bool,
+    colour: bool,
+    colour_notes: bool,
+}
+
+/// A column: its title, and on which side its values stand.
+#[derive(Clone, Copy, Debug)]
+pub enum Column {
+    Left(&'static str),
+    Right(&'static str),
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        let allowed = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal = io::stdout().is_terminal();
+        Self {
+            json,
+            terminal,
+            colour: allowed && terminal && !json,
+            colour_notes: allowed && io::stderr().is_terminal(),
+        }
+    }
+
+    pub fn paint(&self, tone: Tone, text: &str) -> String {
+        paint::paint(self.colour, tone, text)
+    }
+
+    /// One line of data.
+    pub fn line(&self, text: &str) {
+        write(&mut io::stdout().lock(), text);
+    }
+
+    /// One object of data.
+    pub fn object(&self, object: &impl Serialize) -> anyhow::Result<()> {
+        self.line(&serde_json::to_string(object)?);
+        Ok(())
+    }
+
+    /// For people only: progress, hints, what was done.
+    pub fn note(&self, text: &str) {
+        write(&mut io::stderr().lock(), text);
+    }
+
+    pub fn note_toned(&self, tone: Tone, text: &str) {
+        self.note(&paint::paint(self.colour_notes, tone, text));
+    }
+
+    /// A table on a terminal, tab-separated rows without a head in a pipe. Cells may be painted.
+    pub fn table(&self, columns: &[Column], rows: Vec<Vec<String>>) {
+        if !self.terminal {
+            for row in rows {
+                self.line(&row.join("\t"));
+            }
+            return;
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(columns.iter().map(|column| {
+            let (Column::Left(title) | Column::Right(title)) = column;
+            self.paint(Tone::Dim, title)
+        }));
+        for row in rows {
+            table.add_row(row.into_iter().zip(columns).map(|(text, column)| match column {
+                Column::Left(_) => Cell::new(text),
+                Column::Right(_) => Cell::new(text).set_alignment(CellAlignment::Right),
+            }));
+        }
+        for line in table.lines() {
+            self.line(line.trim_end());
+        }
+    }
+}
+
+/// A reader that went away (`| head`) is no failure of ours.
+fn write(stream: &mut impl Write, text: &str) {
+    if writeln!(stream, "{text}").is_err() {
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,120 @@
+//! Where the system is: flags and environment first, then the state of `fulfil dev` in its folder, then the
+//! contract's ports.
+
+use std::{env, path::PathBuf};
+
+use clap::Args;
+use shared::broker::BrokerSettings;
+
+use crate::{
+    dev,
+    exit::{Exit, ended},
+};
+
+#[derive(Clone, Debug, Args)]
+pub struct PlaceArgs {
+    /// Kafka [default: that of the folder, else 127.0.0.1:9092]
+    #[arg(
+        short = 'b',
+        long,
+        env = "KAFKA_BOOTSTRAP_SERVERS",
+        value_name = "HOST:PORT",
+        global = true,
+        help_heading = "Where"
+    )]
+    brokers: Option<String>,
+    /// The folder of `fulfil dev`, where addresses are looked up
+    #[arg(
+        long,
+        env = "FULFIL_DIR",
+        default_value = ".fulfil",
+        value_name = "FOLDER",
+        global = true,
+        help_heading = "Where"
+    )]
+    dir: PathBuf,
+    /// A client setting by its librdkafka name, as with kcat
+    #[arg(short = 'X', long = "config", value_name = "NAME=VALUE", global = true, help_heading = "Where")]
+    config: Vec<String>,
+    #[arg(
+        long,
+        env = "FULFIL_ORDER_SERVICE",
+        value_name = "URL",
+        global = true,
+        help_heading = "Where",
+        hide_short_help = true
+    )]
+    order_service: Option<String>,
+    #[arg(
+        long,
+        env = "FULFIL_INVENTORY_SERVICE",
+        value_name = "URL",
+        global = true,
+        help_heading = "Where",
+        hide_short_help = true
+    )]
+    inventory_service: Option<String>,
+    #[arg(
+        long,
+        env = "FULFIL_PROJECTOR",
+        value_name = "URL",
+        global = true,
+        help_heading = "Where",
+        hide_short_help = true
+    )]
+    projector: Option<String>,
+}
+
+/// Addresses, all of them filled in.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub dir: PathBuf,
+    pub broker: BrokerSettings,
+    pub order_service: String,
+    pub inventory_service: String,
+    pub projector: String,
+    /// What `fulfil dev` knows, where the folder is one of its.
+    pub local: Option<dev::Addresses>,
+}
+
+impl PlaceArgs {
+    /// # Errors
+    /// A client setting that is refused, or a state file of another version.
+    pub fn resolve(&self) -> anyhow::Result<Place> {
+        let local = dev::addresses(&self.dir)?;
+        let known = |name: &str| {
+            let services = local.as_ref().map(|local| local.services.as_slice()).unwrap_or_default();
+            services.iter().find(|service| service.name == name).map(|service| service.http.clone())
+        };
+        let url = |given: &Option<String>, name: &str, port: u16| {
+            let url =
+                given.clone().or_else(|| known(name)).unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
+            url.trim_end_matches('/').to_owned()
+        };
+        let bootstrap = self
+            .brokers
+            .clone()
+            .or_else(|| local.as_ref().map(|local| local.kafka.clone()))
+            .unwrap_or_else(|| "127.0.0.1:9092".to_owned());
+        let mut overrides = Vec::with_capacity(self.config.len());
+        for setting in &self.config {
+            let (name, value) = setting.split_once('=').ok_or_else(|| {
+                ended(
+                    Exit::Usage,
+                    format!("-X {setting:?} is not NAME=VALUE, such as -X socket.timeout.ms=5000"),
+                )
+            })?;
+            overrides.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(Place {
+            dir: self.dir.clone(),
+            broker: BrokerSettings::new(bootstrap)
+                .with_environment(env::vars())?
+                .with_overrides(overrides)?,
+            order_service: url(&self.order_service, "order-service", 8081),
+            inventory_service: url(&self.inventory_service, "inventory-service", 8082),
+            projector: url(&self.projector, "projector", 8080),
+            local,
+        })
+    }
+}

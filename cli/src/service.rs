@@ -1,0 +1,127 @@
+//! Asking the services over HTTP, and what their refusals mean for an exit code.
+
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::exit::{Exit, ended};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longer than a service waits for the view.
+const TIMEOUT: Duration = Duration::from_secs(35);
+
+/// A refusal in the form of RFC 9457.
+#[derive(Debug, Default, Deserialize)]
+struct Problem {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    detail: String,
+    #[serde(default)]
+    errors: Vec<FieldError>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FieldError {
+    pointer: String,
+    detail: String,
+}
+
+pub fn client() -> anyhow::Result<Client> {
+    Ok(Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).build()?)
+}
+
+/// # Errors
+/// 404 is "not found", other 4xx are "refused", 503 and nobody listening are "unreachable".
+pub async fn get<T: DeserializeOwned>(url: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
+    let query: Vec<_> = query.iter().filter(|(_, value)| !value.is_empty()).collect();
+    answered(client()?.get(url).query(&query), url).await
+}
+
+pub async fn post<T: DeserializeOwned>(
+    url: &str,
+    body: &impl Serialize,
+    headers: &[(&str, &str)],
+) -> anyhow::Result<T> {
+    let mut request = client()?.post(url).json(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    answered(request, url).await
+}
+
+async fn answered<T: DeserializeOwned>(request: RequestBuilder, url: &str) -> anyhow::Result<T> {
+    let response = request.send().await.map_err(|error| {
+        let reason = if error.is_timeout() { "does not answer in time" } else { "is not there" };
+        ended(Exit::Unreachable, format!("{} {reason}: is the system up? fulfil dev status", place(url)))
+    })?;
+    let status = response.status();
+    let bytes = response.bytes().await?;
+    if status.is_success() {
+        return serde_json::from_slice(&bytes).map_err(|error| {
+            anyhow::anyhow!("{} answered something else than expected: {error}", place(url))
+        });
+    }
+    let problem: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
+    Err(ended(exit(status), said(&problem, status)))
+}
+
+fn exit(status: StatusCode) -> Exit {
+    match status {
+        StatusCode::NOT_FOUND => Exit::NotFound,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Exit::Unreachable
+        }
+        status if status.is_client_error() => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+fn said(problem: &Problem, status: StatusCode) -> String {
+    let detail = if problem.detail.is_empty() { status.to_string() } else { problem.detail.clone() };
+    let code = if problem.code.is_empty() { String::new() } else { format!("{}: ", problem.code) };
+    let fields: String = problem
+        .errors
+        .iter()
+        .filter(|error| !problem.detail.contains(&error.detail))
+        .map(|error| format!("\n  {} {}", error.pointer, error.detail))
+        .collect();
+    format!("{code}{detail}{fields}")
+}
+
+fn place(url: &str) -> &str {
+    let after = url.find("://").map_or(0, |at| at + 3);
+    url[after..].find('/').map_or(url, |end| &url[..after + end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_said_with_its_code_and_the_fields() {
+        let problem: Problem = serde_json::from_str(
+            r#"{"type":"/problems/invalid","code":"invalid","detail":"the order is not valid","errors":[{"pointer":"/lines/0/sku","detail":"is not a sku"}]}"#,
+        )
+        .unwrap();
+        let text = said(&problem, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(text, "invalid: the order is not valid\n  /lines/0/sku is not a sku");
+        assert_eq!(said(&Problem::default(), StatusCode::BAD_GATEWAY), "502 Bad Gateway");
+    }
+
+    #[test]
+    fn a_status_has_its_exit_code() {
+        assert_eq!(exit(StatusCode::NOT_FOUND), Exit::NotFound);
+        assert_eq!(exit(StatusCode::CONFLICT), Exit::Refused);
+        assert_eq!(exit(StatusCode::SERVICE_UNAVAILABLE), Exit::Unreachable);
+        assert_eq!(exit(StatusCode::INTERNAL_SERVER_ERROR), Exit::Failed);
+    }
+
+    #[tokio::test]
+    async fn nobody_there_names_the_address_and_the_next_step() {
+        let error = get::<serde_json::Value>("http://127.0.0.1:1/orders", &[]).await.unwrap_err();
+        assert_eq!(crate::exit::of(&error), Exit::Unreachable);
+        assert_eq!(error.to_string(), "http://127.0.0.1:1 is not there: is the system up? fulfil dev status");
+    }
+}
