@@ -46,6 +46,8 @@ pub enum Unread {
     Malformed(Stage, Malformed),
     /// Written by a service of ours that is newer than this build: waits, and what comes after it on its key.
     Newer { key: String },
+    /// The process died of it several times, so it is not looked into. The key is what its sender partitioned by.
+    Deadly { key: Option<String> },
 }
 
 /// Reads a message by its topic.
@@ -57,7 +59,7 @@ pub fn read(raw: &Raw, mode: Mode) -> Result<Heard, Unread> {
     let envelope = envelope::decode(raw, mode).map_err(decode_error)?;
     let message = match Message::decode(&envelope.message_type, &envelope.data) {
         Some(message) => message.map_err(validate_error)?,
-        None if envelope.position.is_some() => return Err(newer(raw)),
+        None if envelope.position.is_some() => return Err(newer(raw, &envelope)),
         None => {
             let unknown = Malformed::at("unknown-type", "/type", "is not a type of the contract");
             return Err(decode_error(unknown));
@@ -94,11 +96,23 @@ fn topic_of(message: &Message) -> Topic {
     }
 }
 
-/// Its data cannot be read, but services of ours set the key.
-fn newer(raw: &Raw) -> Unread {
-    let key = raw.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-    Unread::Newer { key: key.into_owned() }
+/// A message that must not be read.
+pub fn deadly(raw: &Raw) -> Unread {
+    Unread::Deadly { key: key_of(raw) }
 }
+
+/// Its data cannot be read, but services of ours set the key.
+fn newer(raw: &Raw, envelope: &Envelope) -> Unread {
+    Unread::Newer { key: key_of(raw).unwrap_or_else(|| envelope.id.to_string()) }
+}
+
+/// Keys of ours are order ids and skus. What the database could not hold as a key is none.
+fn key_of(raw: &Raw) -> Option<String> {
+    let key = std::str::from_utf8(raw.key.as_deref()?).ok()?;
+    (key.len() <= KEY_BYTES_MAX && !key.contains('\0')).then(|| key.to_owned())
+}
+
+const KEY_BYTES_MAX: usize = 128;
 
 fn decode_error(malformed: Malformed) -> Unread {
     Unread::Malformed(Stage::Decode, malformed)

@@ -75,6 +75,16 @@ impl Taken {
         Self { raw, read }
     }
 
+    /// A message that must not be read.
+    pub fn deadly(raw: Raw) -> Self {
+        let read = Err(intake::deadly(&raw));
+        Self { raw, read }
+    }
+
+    pub fn is_command(&self) -> bool {
+        matches!(self.read, Ok(Heard::Command(..)))
+    }
+
     /// The row that must be loaded before it can be folded.
     pub fn row(&self) -> Option<RowId> {
         match &self.read {
@@ -89,6 +99,7 @@ impl Taken {
         match &self.read {
             Ok(Heard::Event(fact)) => fact.message.key(),
             Err(Unread::Newer { key }) => Some(key.clone()),
+            Err(Unread::Deadly { key }) => key.clone(),
             Ok(Heard::Letter(..) | Heard::Command(..) | Heard::NotOurs) | Err(Unread::Malformed(..)) => None,
         }
     }
@@ -170,14 +181,23 @@ impl Batch {
         }
     }
 
-    /// Goes on with what waits on a key, in order, until something fails or is still too new.
-    pub fn release(&mut self, holds: &Holds, key: &str, waiting: &[(HeldRow, Taken)]) {
+    /// Goes on with what waits on a key, in order, until something fails or is still too new. With `instead` nothing
+    /// is folded: it all fails for that reason.
+    pub fn release(
+        &mut self,
+        holds: &Holds,
+        key: &str,
+        waiting: &[(HeldRow, Taken)],
+        instead: Option<&Failure>,
+    ) {
         for (row, taken) in waiting {
             let mut hold = self.hold(holds, key);
             if hold.letter.is_some() {
                 return;
             }
-            match self.fold(taken) {
+            let outcome =
+                instead.map_or_else(|| self.fold(taken), |failure| Outcome::Failed(failure.clone()));
+            match outcome {
                 Outcome::Newer => return,
                 outcome => {
                     self.write.unheld.push(row.id);
@@ -214,6 +234,10 @@ impl Batch {
                 Outcome::Failed(Failure::malformed(*stage, malformed))
             }
             Err(Unread::Newer { .. }) => Outcome::Newer,
+            Err(Unread::Deadly { .. }) => Outcome::Failed(Failure {
+                stage: Stage::Deadly,
+                ..Failure::failed("deadly", "the process died of this message several times")
+            }),
         }
     }
 

@@ -2,8 +2,14 @@
 
 pub mod batch;
 pub mod projection;
+mod commit;
+pub mod store;
+pub mod run;
+pub mod care;
 pub mod clock;
 pub mod waiters;
 pub mod lag;
 
 pub use projection::Projection;
+pub use run::run;
+pub use store::Store;

@@ -106,8 +106,7 @@ impl Fact {
             sequence: numbers.map_or(0, |(_, sequence)| sequence),
             event_id: self.envelope.id,
             event_type: self.envelope.message_type.clone(),
-            // The one text of an envelope that can hold a NUL, which the database does not take.
-            service: source.strip_prefix("/fulfil/").unwrap_or(source).replace('\0', "\u{fffd}"),
+            service: source.strip_prefix("/fulfil/").unwrap_or(source).to_owned(),
             time: self.time(),
             position: numbers.map(|(position, _)| position),
             cause: self.envelope.causation_id,

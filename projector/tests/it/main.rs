@@ -4,5 +4,6 @@
 
 mod http;
 mod project;
+mod run;
 mod sagas;
 mod view;

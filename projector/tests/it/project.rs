@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use projector::{
     intake::READS,
-    project::{Projection, lag::Lag, projection::Came},
+    project::{Projection, Store, lag::Lag, projection::Came},
     read_model::schema,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -47,20 +47,25 @@ impl Database {
 
     /// A projection that owns everything, as it stands.
     pub(crate) async fn projection(&self) -> Projection {
-        let mut projection = Projection::new(
-            self.url.clone(),
-            Mode::Development,
-            Lag::new(Timestamp::UNIX_EPOCH),
-            Metrics::new("projector", "test"),
-            Readiness::new(&[]),
-            self.shutdown.clone(),
-        );
+        let mut projection = self.unassigned();
         projection.assign(&places()).await.unwrap();
         projection
     }
 
+    pub(crate) fn unassigned(&self) -> Projection {
+        let store = Store::new(self.url.clone(), schema::SERVED, Readiness::new(&[]), self.shutdown.clone());
+        let lag = Lag::new(Timestamp::UNIX_EPOCH);
+        Projection::new(store, Mode::Development, lag, Metrics::new("projector", "test"))
+    }
+
+    /// How many messages are behind the positions.
+    pub(crate) async fn taken(&mut self) -> i64 {
+        let taken = sqlx::query_scalar("select coalesce(sum(next), 0)::bigint from position");
+        taken.fetch_one(&mut self.connection).await.unwrap()
+    }
+
     /// Rows as JSON text, in order.
-    async fn rows(&mut self, query: &str) -> Vec<String> {
+    pub(crate) async fn rows(&mut self, query: &str) -> Vec<String> {
         let query = format!("select row_to_json(found)::text from ({query}) as found");
         sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&mut self.connection).await.unwrap()
     }
@@ -71,7 +76,7 @@ impl Database {
     }
 
     /// All that the view says, in order.
-    async fn view(&mut self) -> Vec<String> {
+    pub(crate) async fn view(&mut self) -> Vec<String> {
         let mut all = Vec::new();
         for query in [
             "select * from order_view order by order_id",
@@ -350,6 +355,30 @@ async fn what_waits_behind_a_discarded_letter_is_tried_and_may_be_a_letter_of_it
 }
 
 #[tokio::test]
+async fn a_message_that_several_runs_died_of_is_buried_unread_and_its_key_waits() {
+    let messages = one_order();
+    let created = messages.iter().find(|raw| raw.topic == Topic::OrdersEvents).unwrap();
+    let mut database = Database::new().await;
+    // Three runs took a message of the partition and finished none; three more died right after they took this one.
+    for _ in 0..3 {
+        shared::log::count_start(&mut database.connection, created.topic, created.partition).await.unwrap();
+    }
+    let (topic, partition) = (created.topic, created.partition);
+    for _ in 0..3 {
+        shared::log::count_attempt(&mut database.connection, topic, partition, created.offset).await.unwrap();
+    }
+    take_all(&mut database.projection().await, messages.clone()).await;
+    let letters = database.rows("select stage, code from dead_letter").await;
+    assert_eq!(letters, [r#"{"stage":"deadly","code":"deadly"}"#]);
+    assert_eq!(database.count("order_view").await, 0);
+    let counts = database.rows("select distinct starts, attempts from position").await;
+    assert_eq!(counts, [r#"{"starts":0,"attempts":0}"#], "a finished message sets the counts back");
+    let deadly = database.letter("deadly").await;
+    take_all(&mut database.projection().await, vec![redrive(0, deadly, None)]).await;
+    assert_eq!(database.rows(STANDS).await, [COMPLETED]);
+}
+
+#[tokio::test]
 async fn a_command_about_a_letter_that_is_not_there_is_a_letter_itself_and_one_for_others_is_not_ours() {
     let mut database = Database::new().await;
     let mut projection = database.projection().await;
@@ -387,6 +416,37 @@ async fn a_message_of_a_newer_build_waits_and_so_does_what_follows_on_its_key() 
     take_all(&mut restarted, Vec::new()).await;
     assert_eq!(database.count("held_message").await, 0);
     assert_eq!(database.rows(STANDS).await, [COMPLETED]);
+}
+
+#[tokio::test]
+async fn keys_and_texts_that_the_database_cannot_hold_stop_nobody() {
+    let created = one_order().into_iter().find(|raw| raw.topic == Topic::OrdersEvents).unwrap();
+    let text = String::from_utf8(created.value.clone().unwrap().to_vec()).unwrap();
+    let newer = Bytes::from(text.replace("fulfil.order.created.v2", "fulfil.order.created.v9"));
+    let keyed = |offset, key: Vec<u8>| Raw {
+        offset,
+        key: Some(key.into()),
+        value: Some(newer.clone()),
+        ..created.clone()
+    };
+    let nul = r#"{"type":"fulfil.order.progressed.v1","data":{"order_id":"00000000-0000-0000-0000-000000000005","step":"\u0000"}}"#;
+    let bare = |offset, value| Raw {
+        offset,
+        value: Some(value),
+        headers: Headers::Readable(Vec::new()),
+        ..created.clone()
+    };
+    let mut database = Database::new().await;
+    let mut projection = database.projection().await;
+    let messages = vec![
+        keyed(0, b"a\0b".to_vec()),
+        keyed(1, vec![b'k'; 200_000]),
+        keyed(2, b"\xff".to_vec()),
+        bare(3, Bytes::from_static(nul.as_bytes())),
+    ];
+    take_all(&mut projection, messages).await;
+    assert_eq!(database.count("held_message").await, 3);
+    assert_eq!(database.rows("select code from dead_letter").await, [r#"{"code":"invalid-data"}"#]);
 }
 
 #[tokio::test]

@@ -1,0 +1,243 @@
+//! How a batch of the projection is written: tried until the database answers, halved where one message is to
+//! blame, and followed by what it frees.
+
+use shared::{
+    consumer::Place,
+    contract::{
+        dead_letter::DeadLetterCommand,
+        envelope::{Mode, Raw},
+    },
+    failure::Failure,
+    log::{self, Appended, HeldRow, Move, StoreError},
+    telemetry::metrics::DeadLetterLabel,
+};
+use sqlx::PgConnection;
+use tracing::{error, info};
+
+use super::{
+    Projection,
+    batch::{Batch, Redriven, Taken, touched},
+    projection::{Halt, ends, place},
+};
+use crate::{
+    intake::{GROUP, Heard},
+    read_model::{load, write},
+};
+
+/// How much of what waits on a key is released in one transaction.
+const RELEASED_AT_ONCE: i64 = 500;
+
+impl Projection {
+    /// Commits messages with their positions. Answers how many of them became dead letters.
+    pub(super) async fn commit(&mut self, part: &[Taken]) -> Result<usize, Halt> {
+        let mut attempt = 0;
+        loop {
+            let error = match self.try_commit(part, None).await {
+                Ok((batch, appended)) => return self.committed(batch, appended, &mut attempt).await,
+                Err(error) => error,
+            };
+            if !error.is_of_a_message() {
+                self.store.wait(&error, &mut attempt).await?;
+                continue;
+            }
+            if let [alone] = part {
+                return self.commit_unacceptable(alone, &error).await;
+            }
+            // The database does not take something of one message: find it.
+            let (first, second) = part.split_at(part.len() / 2);
+            return Ok(Box::pin(self.commit(first)).await? + Box::pin(self.commit(second)).await?);
+        }
+    }
+
+    async fn commit_unacceptable(&mut self, alone: &Taken, error: &StoreError) -> Result<usize, Halt> {
+        error!(%error, topic = alone.raw.topic.name(), offset = alone.raw.offset, "a message is not stored");
+        let failure = unacceptable();
+        let mut attempt = 0;
+        loop {
+            match self.try_commit(std::slice::from_ref(alone), Some(&failure)).await {
+                Ok((batch, appended)) => return self.committed(batch, appended, &mut attempt).await,
+                Err(error) => self.store.wait(&error, &mut attempt).await?,
+            }
+        }
+    }
+
+    /// One try. With `instead` the message is buried for that reason without being folded.
+    async fn try_commit(
+        &mut self,
+        part: &[Taken],
+        instead: Option<&Failure>,
+    ) -> Result<(Batch, Appended), StoreError> {
+        let (mode, now) = (self.mode, self.clock.now());
+        let moves = ends(part.iter().map(|taken| (place(&taken.raw), taken.raw.offset)))
+            .into_iter()
+            .map(|(place, to)| Move {
+                topic: place.0,
+                partition: place.1,
+                from: self.positions.get(&place).copied().flatten(),
+                to,
+            })
+            .collect();
+        let holds = self.holds.clone();
+        let connection = self.store.connection().await?;
+        let redriven = match part {
+            [Taken { read: Ok(Heard::Command(_, command)), .. }] => {
+                redriven(connection, command, mode).await?
+            }
+            _ => None,
+        };
+        let again = redriven.iter().map(|redriven| &redriven.again);
+        let rows = load::rows(connection, &touched(part.iter().chain(again))).await?;
+        let mut batch = Batch::new(rows, now);
+        for taken in part {
+            match (instead, &taken.read) {
+                (Some(failure), _) => batch.bury_alone(&holds, taken, failure),
+                (None, Ok(Heard::Command(_, command))) => {
+                    batch.command(&holds, taken, command, redriven.as_ref());
+                }
+                (None, _) => batch.take(&holds, taken),
+            }
+        }
+        batch.write.moves = moves;
+        let appended = write::commit(connection, &batch.rows, &batch.write).await?;
+        Ok((batch, appended))
+    }
+
+    /// Takes over what is committed.
+    async fn committed(
+        &mut self,
+        batch: Batch,
+        appended: Appended,
+        attempt: &mut u32,
+    ) -> Result<usize, Halt> {
+        match appended {
+            Appended::Done { now } => {
+                self.clock.set(now);
+                for (key, hold) in batch.holds {
+                    if self.holds.get(&key).letter.is_some() && hold.letter.is_none() {
+                        self.released.push_back(key.clone());
+                    }
+                    self.holds.set(key, hold);
+                }
+            }
+            // The answer of the same call was lost, and with it what it did to the holds.
+            Appended::DoneBefore { now } => {
+                self.clock.set(now);
+                let places: Vec<Place> = self.positions.keys().copied().collect();
+                let held = loop {
+                    match self.stand(&places).await {
+                        Ok((_, held)) => break held,
+                        Err(error) => self.store.wait(&error, attempt).await?,
+                    }
+                };
+                self.take_holds(held);
+            }
+            Appended::Fenced | Appended::LogMoved { .. } => return Err(Halt::Fenced),
+        }
+        for step in &batch.write.moves {
+            let place = (step.topic, step.partition);
+            self.positions.insert(place, Some(step.to));
+            if step.from != Some(step.to) {
+                self.care.finished(place);
+            }
+        }
+        self.letters += batch.write.letters.len();
+        self.waiters.tell(&batch.visible);
+        self.metrics.duplicates.inc_by(batch.duplicates as u64);
+        self.metrics.held_keys.set(self.holds.len() as i64);
+        for code in &batch.poison {
+            let label = DeadLetterLabel { group: GROUP.into(), code: code.clone().into() };
+            self.metrics.dead_letters.get_or_create(&label).inc();
+        }
+        Ok(batch.poison.len())
+    }
+
+    /// Goes on with what waits on keys that nothing holds any more.
+    pub(super) async fn release(&mut self) -> Result<(), Halt> {
+        while let Some(key) = self.released.front().cloned() {
+            while self.release_some(&key).await? && self.holds.get(&key).letter.is_none() {}
+            self.released.retain(|known| *known != key);
+        }
+        Ok(())
+    }
+
+    /// Whether anything went on.
+    async fn release_some(&mut self, key: &str) -> Result<bool, Halt> {
+        let (mut attempt, mut limit, mut instead) = (0, RELEASED_AT_ONCE, None);
+        loop {
+            match self.try_release(key, limit, instead.as_ref()).await {
+                Ok(None) => return Ok(false),
+                Ok(Some((batch, appended))) => {
+                    let unheld = batch.write.unheld.len();
+                    self.committed(batch, appended, &mut attempt).await?;
+                    info!(key, messages = unheld, "released what was waiting");
+                    return Ok(unheld > 0);
+                }
+                // The database does not take something of one of them: go on one by one, and bury that one.
+                Err(error) if error.is_of_a_message() && limit > 1 => {
+                    error!(%error, key, "a message that waited is not stored");
+                    limit = 1;
+                }
+                Err(error) if error.is_of_a_message() && instead.is_none() => instead = Some(unacceptable()),
+                Err(error) => self.store.wait(&error, &mut attempt).await?,
+            }
+        }
+    }
+
+    /// One try; `None` where nothing waits on the key.
+    async fn try_release(
+        &mut self,
+        key: &str,
+        limit: i64,
+        instead: Option<&Failure>,
+    ) -> Result<Option<(Batch, Appended)>, StoreError> {
+        let (mode, now, holds) = (self.mode, self.clock.now(), self.holds.clone());
+        // Nothing moves, but all of it is compared: who is fenced must not go on with what waits either.
+        let stands = self.positions.iter();
+        let moves = stands
+            .filter_map(|(&(topic, partition), next)| {
+                next.map(|next| Move { topic, partition, from: Some(next), to: next })
+            })
+            .collect();
+        let connection = self.store.connection().await?;
+        let rows = log::held_messages(connection, &[key.to_owned()], limit).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let waiting: Vec<(HeldRow, Taken)> = rows
+            .into_iter()
+            .map(|row| {
+                let taken = Taken::new(row.held.raw.clone(), mode);
+                (row, taken)
+            })
+            .collect();
+        let rows = load::rows(connection, &touched(waiting.iter().map(|(_, taken)| taken))).await?;
+        let mut batch = Batch::new(rows, now);
+        batch.release(&holds, key, &waiting, instead);
+        batch.write.moves = moves;
+        let appended = write::commit(connection, &batch.rows, &batch.write).await?;
+        Ok(Some((batch, appended)))
+    }
+}
+
+fn unacceptable() -> Failure {
+    Failure::failed("unacceptable", "the database does not take a value of this message")
+}
+
+/// The letter that a command is about, with its message as it would be read now.
+async fn redriven(
+    connection: &mut PgConnection,
+    command: &DeadLetterCommand,
+    mode: Mode,
+) -> Result<Option<Redriven>, StoreError> {
+    let stored = log::letters(connection, &[command.dead_letter_id()]).await?.pop();
+    Ok(stored.map(|stored| {
+        let mended = match command {
+            // It was checked when the command was read.
+            DeadLetterCommand::Redrive(redrive) => redrive.value().ok().flatten(),
+            DeadLetterCommand::Discard(_) => None,
+        };
+        let original = stored.letter.raw.clone();
+        let value = mended.map(bytes::Bytes::from).or(original.value.clone());
+        Redriven { again: Taken::new(Raw { value, ..original }, mode), stored }
+    }))
+}

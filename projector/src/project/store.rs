@@ -1,0 +1,76 @@
+//! The projection's own connection, and how it waits while there is none. No future of it is ever dropped halfway:
+//! a cancelled call would leave a connection that nobody knows the state of.
+
+use std::time::Duration;
+
+use shared::{
+    http::Readiness,
+    log::{StoreError, connect::Unfit},
+    shutdown::Shutdown,
+};
+use sqlx::PgConnection;
+use tracing::{error, warn};
+
+use crate::{intake::GROUP, read_model::schema};
+
+/// What the readiness of the process calls it.
+pub const DATABASE: &str = "database";
+const BACKOFF_MS_FIRST: u64 = 100;
+const BACKOFF_MS_MAX: u64 = 5_000;
+
+pub struct Store {
+    url: String,
+    schema: &'static str,
+    /// Gone after any error, so that no statement runs where another may be unfinished.
+    connection: Option<PgConnection>,
+    readiness: Readiness,
+    shutdown: Shutdown,
+}
+
+/// The process stops.
+pub struct Stopped;
+
+impl Store {
+    pub fn new(url: String, schema: &'static str, readiness: Readiness, shutdown: Shutdown) -> Self {
+        Self { url, schema, connection: None, readiness, shutdown }
+    }
+
+    pub(super) async fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let mut connection =
+                    schema::connection(&self.url, GROUP, self.schema).await.map_err(unfit)?;
+                schema::check(&mut connection).await.map_err(unfit)?;
+                self.readiness.found(DATABASE);
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Waits longer after each failure in a row. Errors that waiting does not mend are waited for as well, loudly:
+    /// going on would lose messages, and an operator may mend the database.
+    pub(super) async fn wait(&mut self, error: &StoreError, attempt: &mut u32) -> Result<(), Stopped> {
+        self.connection = None;
+        self.readiness.lacks(DATABASE, error.to_string());
+        let backoff_ms = (BACKOFF_MS_FIRST << (*attempt).min(10)).min(BACKOFF_MS_MAX);
+        if error.is_infrastructure() {
+            warn!(%error, backoff_ms, "the database is away, so the view waits");
+        } else {
+            error!(%error, backoff_ms, "the database refuses, so the view stands still");
+        }
+        *attempt += 1;
+        tokio::select! {
+            () = self.shutdown.requested() => Err(Stopped),
+            () = tokio::time::sleep(Duration::from_millis(backoff_ms)) => Ok(()),
+        }
+    }
+}
+
+fn unfit(unfit: Unfit) -> StoreError {
+    match unfit {
+        Unfit::Store(error) => error,
+        unfit => StoreError::Corrupt(unfit.to_string()),
+    }
+}

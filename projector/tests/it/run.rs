@@ -1,0 +1,98 @@
+//! The loop with a real Kafka client against a broker in memory: from the topics into the tables.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use projector::{intake::READS, project};
+use rand::{SeedableRng, rngs::StdRng};
+use rdkafka::{
+    ClientConfig,
+    message::{Header, OwnedHeaders},
+    mocking::MockCluster,
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+};
+use shared::{
+    broker::BrokerSettings,
+    consumer::{Consumer, ConsumerSettings},
+    contract::{envelope::Raw, topics::Topic},
+    http::Readiness,
+    shutdown,
+};
+use tokio::{sync::mpsc, time::sleep};
+
+use crate::{
+    project::{Database, take_all},
+    sagas::{PARTITIONS, interleave, world},
+};
+
+fn broker() -> MockCluster<'static, DefaultProducerContext> {
+    let broker = MockCluster::new(1).unwrap();
+    for topic in READS {
+        broker.create_topic(topic.name(), PARTITIONS, 1).unwrap();
+    }
+    broker
+}
+
+fn publish(bootstrap: &str, messages: &[Raw]) {
+    let producer: ThreadedProducer<_> =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("acks", "all").create().unwrap();
+    for raw in messages {
+        let shared::contract::envelope::Headers::Readable(headers) = &raw.headers else { unreachable!() };
+        let headers = headers.iter().fold(OwnedHeaders::new(), |headers, (name, value)| {
+            headers.insert(Header { key: name, value: value.as_deref() })
+        });
+        let mut record =
+            BaseRecord::<[u8], [u8]>::to(raw.topic.name()).partition(raw.partition).headers(headers);
+        record.key = raw.key.as_deref();
+        record.payload = raw.value.as_deref();
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(Duration::from_secs(20)).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
+    let broker = broker();
+    let bootstrap = broker.bootstrap_servers();
+    let (world, _) = world(21, 20);
+    let sent = world.with_repeats(&mut StdRng::seed_from_u64(2));
+    let mut messages = interleave(&sent, &mut StdRng::seed_from_u64(2));
+    let malformed = Raw { value: Some("{".into()), topic: Topic::PaymentsEvents, ..messages[0].clone() };
+    messages.insert(10, malformed);
+    let (first, second) = messages.split_at(messages.len() / 2);
+
+    let mut database = Database::new().await;
+    for part in [first, second] {
+        publish(&bootstrap, part);
+        let projection = database.unassigned();
+        let (trigger, token) = shutdown::manual();
+        let (sender, heard) = mpsc::channel(100);
+        let settings = BrokerSettings::new(bootstrap.clone());
+        let client = settings.consumer("projector", "one");
+        let consumer = Consumer::start(ConsumerSettings { client, topics: READS.to_vec() }, sender).unwrap();
+        let (readiness, letters) = (Readiness::new(&[project::run::NEED_PARTITIONS]), AtomicUsize::new(0));
+        let wake = || letters.store(1, Ordering::Relaxed);
+        let running = project::run(projection, &consumer, heard, wake, &readiness, &token);
+        let done = async {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let wanted = if part == first { first.len() } else { messages.len() };
+            while database.taken().await < wanted as i64 {
+                assert!(Instant::now() < deadline, "{} of {wanted}", database.taken().await);
+                sleep(Duration::from_millis(50)).await;
+            }
+            trigger.stop();
+        };
+        let (result, ()) = tokio::join!(running, done);
+        result.unwrap();
+        assert!(readiness.is_ready());
+        assert_eq!(letters.load(Ordering::Relaxed) > 0, part == first, "the relay is woken for letters only");
+        consumer.stop(Duration::from_secs(5));
+    }
+    assert_eq!(database.rows("select code from dead_letter").await, [r#"{"code":"invalid-json"}"#]);
+
+    let mut whole = Database::new().await;
+    take_all(&mut whole.projection().await, interleave(&sent, &mut StdRng::seed_from_u64(9))).await;
+    assert_eq!(database.view().await, whole.view().await);
+}
