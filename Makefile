@@ -7,10 +7,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
 
-.PHONY: help setup build demo test servers servers-down check
+.PHONY: help setup build demo test e2e-compose servers servers-down check
 
 help: ## What there is
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 setup: ## Install what this machine lacks (quiet where nothing is missing)
 	@deploy/setup
@@ -23,6 +23,9 @@ demo: build ## Start everything and walk one order down each path
 
 test: setup ## Run all tests against servers of their own
 	deploy/with-servers cargo test --workspace
+
+e2e-compose: setup ## Run the end-to-end tests against the system in containers (needs Docker)
+	deploy/e2e-compose
 
 servers: build ## Start Kafka and Postgres for running single tests by hand
 	@$(fulfil) dev up --servers-only --ports auto --dir .servers/test

@@ -169,7 +169,7 @@ async fn cancel(
     };
     let cancel = CancelOrder { order_id, reason: body.reason, by: Some(by) };
     cancel.validate()?;
-    let answer = inbox.ask(Uuid::now_v7(), Command::Cancel(cancel), Some(trace.traceparent())).await?;
+    let answer = inbox.ask_urgent(Uuid::now_v7(), Command::Cancel(cancel), Some(trace.traceparent())).await?;
     let token = Token::new(answer.stream, answer.version);
     Ok((StatusCode::ACCEPTED, Json(Accepted { order_id, status: answer.state.name(), token }))
         .into_response())

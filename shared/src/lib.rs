@@ -4,6 +4,7 @@
 //! topic or an HTTP request to the log, from the log to a topic and from there to the next service is here.
 
 pub mod contract;
+pub mod choreography;
 pub mod decider;
 pub mod broker;
 pub mod log;

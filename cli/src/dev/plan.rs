@@ -13,7 +13,7 @@ use super::{
 const KAFKA_PORT: u16 = 9092;
 const CONTROLLER_PORT: u16 = 9093;
 /// Not 5432, where the distribution's own Postgres would be.
-const POSTGRES_PORT: u16 = 15432;
+const POSTGRES_PORT: u16 = 5433;
 
 /// Adds what is asked for and not known yet, and gives everything that does not run an address it can have: the one it
 /// had, else the fixed one, else any.

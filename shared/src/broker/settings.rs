@@ -46,7 +46,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("bootstrap.servers", "set KAFKA_BOOTSTRAP_SERVERS"),
     ("metadata.broker.list", "set KAFKA_BOOTSTRAP_SERVERS"),
     ("enable.idempotence", "without it a retry can reorder or double messages"),
-    ("enable.gapless.guarantee", "the relay rebuilds its producer itself"),
+    ("enable.gapless.guarantee", "what follows a failed message must not overtake it"),
     ("transactional.id", "the relay does not use transactions"),
     ("acks", "a message counts as published when all in-sync replicas have it"),
     ("request.required.acks", "a message counts as published when all in-sync replicas have it"),
@@ -133,6 +133,9 @@ impl BrokerSettings {
         let mut config = self.client();
         config
             .set("enable.idempotence", "true")
+            // A batch that fails for good is fatal to the producer. Else what was queued behind it on the same key
+            // would still go out before anybody can stop it.
+            .set("enable.gapless.guarantee", "true")
             .set("acks", "all")
             .set("max.in.flight.requests.per.connection", "5")
             .set("message.timeout.ms", "0")

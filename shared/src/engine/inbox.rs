@@ -1,5 +1,10 @@
 //! How the edge asks: a command goes into the inbox of the process, its answer comes after the commit.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -11,7 +16,12 @@ use crate::{
 /// The way in for HTTP commands. Cheap to clone.
 pub struct Inbox<D: Decider> {
     sender: mpsc::Sender<Asked<D>>,
+    /// The relay is too far behind: nothing but what is urgent is taken.
+    overload: Arc<AtomicBool>,
 }
+
+/// A share of the inbox, one in this many, is kept for what is urgent.
+const URGENT_SHARE: usize = 10;
 
 /// A command with the place where its answer goes.
 pub struct Asked<D: Decider> {
@@ -49,12 +59,12 @@ pub enum Unanswered {
 /// An inbox that takes `asked_max` commands at once, and where they come out.
 pub fn channel<D: Decider>(asked_max: usize) -> (Inbox<D>, mpsc::Receiver<Asked<D>>) {
     let (sender, receiver) = mpsc::channel(asked_max);
-    (Inbox { sender }, receiver)
+    (Inbox { sender, overload: Arc::default() }, receiver)
 }
 
 impl<D: Decider> Clone for Inbox<D> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone() }
+        Self { sender: self.sender.clone(), overload: self.overload.clone() }
     }
 }
 
@@ -68,18 +78,37 @@ impl<D: Decider> Inbox<D> {
         command: D::Command,
         traceparent: Option<String>,
     ) -> Result<Answer<D>, Unanswered> {
+        if self.overload.load(Ordering::Relaxed) {
+            return Err(unavailable("too many events wait for the broker"));
+        }
+        if self.sender.capacity() <= self.sender.max_capacity() / URGENT_SHARE {
+            return Err(unavailable("the inbox is full"));
+        }
+        self.ask_urgent(id, command, traceparent).await
+    }
+
+    /// The same for what must be taken as long as anything can be: a cancel frees what an overload waits for.
+    pub async fn ask_urgent(
+        &self,
+        id: Uuid,
+        command: D::Command,
+        traceparent: Option<String>,
+    ) -> Result<Answer<D>, Unanswered> {
         let (reply, answer) = oneshot::channel();
-        let stopped = || Unanswered::Unavailable {
-            detail: "the service is shutting down".into(),
-            retry_after_seconds: 1,
-        };
         let asked = Asked { id, command, traceparent, reply };
         self.sender.try_send(asked).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                Unanswered::Unavailable { detail: "the inbox is full".into(), retry_after_seconds: 1 }
-            }
-            mpsc::error::TrySendError::Closed(_) => stopped(),
+            mpsc::error::TrySendError::Full(_) => unavailable("the inbox is full"),
+            mpsc::error::TrySendError::Closed(_) => unavailable("the service is shutting down"),
         })?;
-        answer.await.unwrap_or_else(|_| Err(stopped()))
+        answer.await.unwrap_or_else(|_| Err(unavailable("the service is shutting down")))
     }
+
+    /// Where the loop says that the relay is too far behind.
+    pub(super) fn overload(&self) -> Arc<AtomicBool> {
+        self.overload.clone()
+    }
+}
+
+fn unavailable(detail: &str) -> Unanswered {
+    Unanswered::Unavailable { detail: detail.to_owned(), retry_after_seconds: 1 }
 }

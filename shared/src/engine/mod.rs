@@ -1,3 +1,16 @@
-//! The loop of a service: one bounded inbox, batches, answers.
+//! The loop of a service: one bounded inbox, batches, answers; and the order in which a process starts and stops.
+//!
+//! The thin shell around [`crate::execute`]: it takes what is there, does the reads and the append that the unit of
+//! work asks for, and hands out what came of it. What it never does: decide, or wait for a fuller batch.
 
 pub mod inbox;
+pub mod serve;
+mod clock;
+mod gather;
+mod reconcile;
+mod run;
+mod store;
+mod timers;
+
+pub use reconcile::{Compared, Reconcile};
+pub use serve::{Caller, Service, main, no_calls};

@@ -20,7 +20,7 @@ use crate::{
     decider::{Decider, Folded, Task, Told, Via},
     engine::inbox::Unanswered,
     failure::{Failure, Holds},
-    log::{Append, Appended, KeyHeld, Move},
+    log::{Append, Appended, KeyHeld, Move, Stage},
     task,
 };
 
@@ -116,6 +116,14 @@ impl<D: Decider> Execute<D> {
         let command = |command, told| Prepared::Command { command, told, key: String::new() };
         let prepared = match &input {
             Input::Message(raw) => prepare(&*self.decider, raw, self.settings.mode, now),
+            Input::Deadly(raw) => {
+                let message = "the process died of this message several times".to_owned();
+                let failure =
+                    Failure { stage: Stage::Deadly, code: "deadly".to_owned(), message, holds: true };
+                // Unread: what it is about is what its sender partitioned by.
+                let key = raw.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
+                Prepared::Dead { failure, key }
+            }
             Input::Asked(asked) => {
                 command(asked.command.clone(), told(asked.id, Via::Http, asked.traceparent.clone()))
             }
@@ -156,7 +164,7 @@ impl<D: Decider> Execute<D> {
         let items = std::mem::take(&mut batch.items);
         for (index, item) in items.iter().enumerate() {
             match &item.input {
-                Input::Message(raw) => {
+                Input::Message(raw) | Input::Deadly(raw) => {
                     let place = (raw.topic, raw.partition);
                     // Not ours any more, or seen before: whoever moves the position answers for it.
                     let Some(stored) = self.positions.get(&place) else { continue };
@@ -246,7 +254,7 @@ impl<D: Decider> Execute<D> {
                 Step::Tail { after: self.seen, crowded }
             }
             Appended::Fenced => {
-                let not_a_message = |input: &Input<D>| !matches!(input, Input::Message(_));
+                let not_a_message = |input: &Input<D>| !matches!(input, Input::Message(_) | Input::Deadly(_));
                 let inputs = batch.items.into_iter().map(|item| item.input).chain(batch.put_back);
                 let put_back = inputs.filter(not_a_message).collect();
                 Step::Done(Outcome { put_back, fenced: true, attempts: batch.attempts, ..Outcome::default() })
@@ -314,7 +322,7 @@ impl<D: Decider> Execute<D> {
                     outcome.replies.push(Reply { to: asked.reply, answer: Err(Unanswered::Failed) })
                 }
                 Input::Task(task) | Input::Answer { task, .. } => outcome.settled.push(task.id),
-                Input::Message(_) => {}
+                Input::Message(_) | Input::Deadly(_) => {}
             }
         }
         outcome

@@ -17,3 +17,6 @@ mod read;
 
 pub use machine::{Execute, ExecuteSettings};
 pub use step::{Fetch, Fetched, Input, Outcome, Step};
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ use crate::{
 /// All that can change state.
 pub enum Input<D: Decider> {
     Message(Raw),
+    /// A message that the process died of, again and again: a dead letter, unread.
+    Deadly(Raw),
     Asked(Asked<D>),
     Task(Task),
     /// What a call for a task came to.

@@ -36,7 +36,7 @@ pub struct Limits {
 pub enum Input {
     /// This relay is the active one; the cursor as read under the lock.
     Led { cursor: i64 },
-    /// It may not be any more.
+    /// It may not be any more. Reads and saves that are under way are not answered.
     LeadLost,
     /// A producer stands ready that has never been given a message. The answer to [`Output::Rebuild`].
     Rebuilt,
@@ -56,8 +56,8 @@ pub enum Input {
     Save,
     /// The answer to [`Output::SaveCursor`].
     CursorSaved(i64),
-    /// This message can never be published.
-    Unpublishable { position: i64, reason: String },
+    /// Something was seen after which going on would lose or reorder.
+    CannotGoOn(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,9 +225,7 @@ impl Leader {
             Input::ProducerFailed => return Ok(self.start_again()),
             Input::Save => return Ok(self.save()),
             Input::CursorSaved(cursor) => self.cursor_saved(cursor)?,
-            Input::Unpublishable { position, reason } => {
-                return Err(format!("{position} cannot be published: {reason}"));
-            }
+            Input::CannotGoOn(reason) => return Err(reason),
             Input::Led { .. } | Input::LeadLost => {}
         }
         let mut outputs = Vec::new();

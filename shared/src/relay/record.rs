@@ -14,7 +14,7 @@ use crate::{
         limits::PRODUCED_BYTES_MAX,
         topics::{Topic, partition_of},
     },
-    log::{Letter, LetterChange, LetterRecord},
+    log::{Letter, LetterChange, LetterRecord, NumberedLetter},
 };
 
 /// A key this large is no key of ours. Left out, since with it the letter could not be published at all and all
@@ -30,18 +30,6 @@ pub struct Record {
     pub headers: Vec<(Cow<'static, str>, Option<Bytes>)>,
     /// Places what has no key: all records of one letter on one partition, so that they stay in order.
     pub instead_of_key: Uuid,
-}
-
-/// A row of `dead_letter` as the relay reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NumberedLetter {
-    /// Gapless, from 1.
-    pub number: i64,
-    /// Of the message that died, on every record of the letter.
-    pub key: Option<Bytes>,
-    /// How often it was redriven before this record.
-    pub redrives: i64,
-    pub record: LetterRecord,
 }
 
 impl Record {

@@ -189,11 +189,7 @@ fn it_halts_at_an_acknowledgement_of_what_was_not_published() {
 fn it_halts_at_a_message_that_no_broker_takes() {
     let mut machine = leader(0);
     machine.step(Input::Committed(entries([1])));
-    halts(
-        &mut machine,
-        Input::Unpublishable { position: 1, reason: "too large".into() },
-        "1 cannot be published",
-    );
+    halts(&mut machine, Input::CannotGoOn("1 is too large".into()), "1 is too large");
 }
 
 /// Two relays of one database, one broker, in random order; see [`World::run`].

@@ -1,0 +1,6 @@
+//! What belongs to no single service.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
+
+mod samples;
+mod reachable;
+mod choreography;

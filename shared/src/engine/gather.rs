@@ -1,0 +1,147 @@
+//! What goes into the next batch: whatever is there, at most so much, and never a wait for more.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Instant,
+};
+
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{inbox::Asked, timers::Timers};
+use crate::{
+    consumer::{Heard, Place},
+    contract::envelope::Raw,
+    decider::{Decider, Task},
+    execute::Input,
+    failure::Brake,
+    log::Attempt,
+};
+
+pub(super) const BATCH_MAX: usize = 1_000;
+/// After so many runs that took a message of a partition and did not live to finish one, its messages are taken one
+/// by one.
+pub(super) const STARTS_MAX: i32 = 3;
+/// A message that so many runs died of is a dead letter.
+pub(super) const ATTEMPTS_MAX: i32 = 3;
+
+/// All the ways in.
+pub(super) struct Gather<D: Decider> {
+    pub(super) heard: mpsc::Receiver<Heard>,
+    pub(super) asked: mpsc::Receiver<Asked<D>>,
+    pub(super) answers: mpsc::UnboundedReceiver<(Task, D::Command)>,
+    /// What reconciliation found; nobody waits for an answer.
+    pub(super) compared: mpsc::Receiver<D::Command>,
+    /// Of a batch that was cut; before anything else.
+    pub(super) put_back: VecDeque<Input<D>>,
+    pub(super) timers: Timers,
+    pub(super) brake: Brake,
+    /// A change of the assignment, met while taking messages: after the batch.
+    pub(super) control: Option<Heard>,
+    /// A message that must be taken alone.
+    stash: Option<Raw>,
+    /// Fenced: what is in the channel was fetched from positions that are not ours any more.
+    pub(super) deaf: bool,
+    /// Partitions whose last runs died, until one message of it is finished.
+    pub(super) careful: HashMap<Place, Option<Attempt>>,
+    /// Partitions of which this run has taken a message.
+    pub(super) begun: HashSet<Place>,
+}
+
+impl<D: Decider> Gather<D> {
+    pub(super) fn new(
+        heard: mpsc::Receiver<Heard>,
+        asked: mpsc::Receiver<Asked<D>>,
+        answers: mpsc::UnboundedReceiver<(Task, D::Command)>,
+        compared: mpsc::Receiver<D::Command>,
+    ) -> Self {
+        Self {
+            heard,
+            asked,
+            answers,
+            compared,
+            put_back: VecDeque::new(),
+            timers: Timers::default(),
+            brake: Brake::default(),
+            control: None,
+            stash: None,
+            deaf: false,
+            careful: HashMap::new(),
+            begun: HashSet::new(),
+        }
+    }
+
+    /// Takes what is there.
+    pub(super) fn take(&mut self, inputs: &mut Vec<Input<D>>) {
+        let batch_max = self.brake.batch(BATCH_MAX);
+        while inputs.len() < batch_max {
+            let Some(input) = self.put_back.pop_front() else { break };
+            inputs.push(input);
+        }
+        while inputs.len() < batch_max {
+            let Ok((task, command)) = self.answers.try_recv() else { break };
+            inputs.push(Input::Answer { task, command });
+        }
+        while inputs.len() < batch_max {
+            let Ok(command) = self.compared.try_recv() else { break };
+            inputs.push(unanswered(command));
+        }
+        while inputs.len() < batch_max {
+            let Some(task) = self.timers.pop() else { break };
+            inputs.push(Input::Task(task));
+        }
+        while inputs.len() < batch_max {
+            let Ok(asked) = self.asked.try_recv() else { break };
+            inputs.push(Input::Asked(asked));
+        }
+        while inputs.len() < batch_max && self.control.is_none() && !self.brake.on(Instant::now()) {
+            let heard = match self.stash.take() {
+                Some(raw) => Heard::Message(raw),
+                None => match self.heard.try_recv() {
+                    Ok(heard) => heard,
+                    Err(_) => break,
+                },
+            };
+            if !self.hear(heard, inputs) {
+                break;
+            }
+        }
+    }
+
+    /// One thing from the consumer thread. False: take no more now.
+    pub(super) fn hear(&mut self, heard: Heard, inputs: &mut Vec<Input<D>>) -> bool {
+        let raw = match heard {
+            Heard::Message(_) if self.deaf => return true,
+            Heard::Message(raw) => raw,
+            control => {
+                self.control = Some(control);
+                return false;
+            }
+        };
+        if !self.careful.contains_key(&(raw.topic, raw.partition)) {
+            inputs.push(Input::Message(raw));
+            return true;
+        }
+        if inputs.is_empty() {
+            inputs.push(Input::Message(raw));
+        } else {
+            self.stash = Some(raw);
+        }
+        false
+    }
+
+    /// The partitions are another's.
+    pub(super) fn revoke(&mut self) {
+        self.timers.revoke();
+        self.stash = None;
+        self.careful.clear();
+        self.begun.clear();
+        self.put_back.retain(|input| !matches!(input, Input::Message(_)));
+    }
+}
+
+/// A command that nobody waits for.
+pub(super) fn unanswered<D: Decider>(command: D::Command) -> Input<D> {
+    let (reply, _) = oneshot::channel();
+    Input::Asked(Asked { id: Uuid::now_v7(), command, traceparent: None, reply })
+}

@@ -1,0 +1,426 @@
+//! The loop: gather, decide, append, hand out.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use rand::Rng;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::{sleep, sleep_until},
+};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    clock::Clock,
+    gather::{ATTEMPTS_MAX, Gather, STARTS_MAX, unanswered},
+    serve::Caller,
+    store::Store,
+};
+use crate::{
+    consumer::{Consumer, Heard, Place, Position},
+    contract::envelope::Raw,
+    decider::{Decider, Task},
+    execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
+    http::Readiness,
+    log::{self, StoreError},
+    relay::{RelayHandle, State},
+    shutdown::Shutdown,
+    task,
+    telemetry::{
+        Metrics,
+        metrics::{DeadLetterLabel, InvariantLabel, TopicLabel, WhatLabel},
+    },
+};
+
+/// How often due tasks are looked for. Those that this process makes itself are taken at once.
+const TICK: Duration = Duration::from_millis(100);
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+const DUE_MAX: i64 = 1_000;
+const TAIL_MAX: i64 = 5_000;
+/// Of one key, read at once; more follow in the next batch.
+const HELD_MAX: i64 = 1_000;
+const CALLS_MAX: usize = 256;
+const CROWDED_PAUSE_MS_MAX: u64 = 20;
+pub(super) const PARTITIONS: &str = "partitions";
+const RELAY: &str = "relay";
+
+pub(super) struct Run<D: Decider> {
+    pub(super) decider: Arc<D>,
+    pub(super) execute: Execute<D>,
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) gather: Gather<D>,
+    pub(super) consumer: Consumer,
+    pub(super) relay: RelayHandle,
+    pub(super) metrics: Metrics,
+    pub(super) readiness: Readiness,
+    pub(super) caller: Caller<D>,
+    pub(super) answered: mpsc::UnboundedSender<(Task, D::Command)>,
+    pub(super) partitions: i32,
+    /// The relay is so far behind that HTTP takes nothing but cancels.
+    pub(super) overloaded: Arc<AtomicBool>,
+    pub(super) relay_backlog_max: i64,
+}
+
+impl<D: Decider> Run<D> {
+    /// Runs until it is asked to stop, or cannot go on.
+    pub(super) async fn run(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let calls = Arc::new(Semaphore::new(CALLS_MAX));
+        let mut ticked = tokio::time::Instant::now();
+        let mut committed = Instant::now();
+        let mut offsets: HashMap<Place, i64> = HashMap::new();
+        while !shutdown.is_requested() {
+            let mut inputs = Vec::new();
+            self.gather.take(&mut inputs);
+            if inputs.is_empty() && self.gather.control.is_none() {
+                let braked = self.gather.brake.on(Instant::now());
+                // Receiving can be cancelled without losing anything; nothing here touches the database.
+                tokio::select! {
+                    Some((task, command)) = self.gather.answers.recv() => inputs.push(Input::Answer { task, command }),
+                    Some(command) = self.gather.compared.recv() => inputs.push(unanswered(command)),
+                    Some(asked) = self.gather.asked.recv() => inputs.push(Input::Asked(asked)),
+                    heard = self.gather.heard.recv(), if !braked => match heard {
+                        Some(heard) => drop(self.gather.hear(heard, &mut inputs)),
+                        None => bail!("the consumer thread is gone"),
+                    },
+                    () = sleep_until(ticked + TICK) => {}
+                    () = shutdown.requested() => break,
+                }
+                self.gather.take(&mut inputs);
+            }
+            if !inputs.is_empty() {
+                self.take_care(&mut inputs).await?;
+                let moved = self.batch(inputs, &calls).await?;
+                offsets.extend(moved);
+            }
+            if let Some(control) = self.gather.control.take() {
+                self.control(control).await?;
+            }
+            if committed.elapsed() > COMMIT_EVERY && !offsets.is_empty() {
+                self.consumer.commit(offsets.drain().collect());
+                committed = Instant::now();
+            }
+            // Also under load, when the loop never waits.
+            if ticked.elapsed() >= TICK {
+                self.look_for_tasks().await?;
+                self.watch();
+                ticked = tokio::time::Instant::now();
+            }
+        }
+        if !offsets.is_empty() {
+            self.consumer.commit(offsets.into_iter().collect());
+        }
+        Ok(())
+    }
+
+    /// One batch through the unit of work. Returns the offsets that moved.
+    async fn batch(
+        &mut self,
+        inputs: Vec<Input<D>>,
+        calls: &Arc<Semaphore>,
+    ) -> anyhow::Result<Vec<(Place, i64)>> {
+        let begun = Instant::now();
+        let taken = inputs.len();
+        let consumed = count_topics(&inputs);
+        let now = self.clock.now();
+        let mut step = self.execute.begin(inputs, now);
+        let outcome = loop {
+            step = match step {
+                Step::Done(outcome) => break outcome,
+                Step::Fetch(fetch) => {
+                    let fetched =
+                        self.store.run(async |connection| fetch_rows(connection, &fetch).await).await?;
+                    self.execute.fetched(fetched)
+                }
+                Step::Load(load) => {
+                    let loaded =
+                        self.store.run(async |connection| log::load(connection, &load).await).await?;
+                    self.execute.loaded(loaded)
+                }
+                Step::Append(append) => {
+                    let result =
+                        self.store.run(async |connection| log::append(connection, &append).await).await;
+                    match result {
+                        Ok(appended) => {
+                            if let log::Appended::Done { now } | log::Appended::DoneBefore { now } = appended
+                            {
+                                self.clock.set(now);
+                            }
+                            self.execute.appended(&appended)
+                        }
+                        Err(error) if error.is_of_a_message() => {
+                            error!(%error, "the database refused the content of a batch; looking for the message");
+                            self.execute.forget();
+                            self.execute.faulty(&error.to_string())
+                        }
+                        Err(error) => return Err(error).context("appending"),
+                    }
+                }
+                Step::Tail { after, crowded } => {
+                    if crowded {
+                        let pause_ms = rand::rng().random_range(0..CROWDED_PAUSE_MS_MAX);
+                        sleep(Duration::from_millis(pause_ms)).await;
+                    }
+                    let events = self.store.run(async |connection| tail(connection, after).await).await?;
+                    self.execute.tailed(&events)
+                }
+            }
+        };
+        debug!(
+            taken,
+            messages = outcome.messages,
+            events = outcome.recorded.len(),
+            attempts = outcome.attempts,
+            position = self.execute.seen(),
+            elapsed_ms = begun.elapsed().as_millis() as u64,
+            "batch"
+        );
+        self.metrics.batch_size.observe(taken as f64);
+        self.metrics.batch_seconds.observe(begun.elapsed().as_secs_f64());
+        for (topic, count) in consumed {
+            self.metrics.consumed.get_or_create(&TopicLabel::of(topic)).inc_by(count);
+            let per_message = begun.elapsed().as_secs_f64();
+            self.metrics.process_seconds.get_or_create(&TopicLabel::of(topic)).observe(per_message);
+        }
+        Ok(self.hand_out(outcome, calls))
+    }
+
+    /// After the commit: answers, events for the relay, calls, counts.
+    fn hand_out(&mut self, outcome: Outcome<D>, calls: &Arc<Semaphore>) -> Vec<(Place, i64)> {
+        for event in &outcome.recorded {
+            self.metrics.event_bytes.observe(event.data.len() as f64);
+        }
+        if !outcome.recorded.is_empty() {
+            self.relay.committed(outcome.recorded);
+        }
+        if outcome.letters > 0 {
+            self.relay.wake_letters();
+        }
+        for reply in outcome.replies {
+            // Whoever asked may be gone; it was decided all the same.
+            let _ = reply.to.send(reply.answer);
+        }
+        self.gather.timers.settled(&outcome.settled);
+        for task in outcome.due {
+            self.gather.timers.take(task);
+        }
+        for (call, task) in outcome.calls {
+            let (caller, answered, calls) = (self.caller.clone(), self.answered.clone(), calls.clone());
+            tokio::spawn(async move {
+                // Closed never: the semaphore lives as long as the loop.
+                let _permit = calls.acquire_owned().await;
+                let command = caller(call).await;
+                let _ = answered.send((task, command));
+            });
+        }
+        self.metrics.duplicates.inc_by(outcome.duplicates as u64);
+        self.metrics.redecided_batches.inc_by(u64::from(outcome.attempts.saturating_sub(1)));
+        for name in outcome.counted {
+            match name {
+                "impossible-message" => {
+                    warn!("a message came that no state allows");
+                    self.metrics
+                        .invariant_violations
+                        .get_or_create(&InvariantLabel { invariant: name })
+                        .inc();
+                }
+                what => drop(self.metrics.counted.get_or_create(&WhatLabel { what }).inc()),
+            }
+        }
+        for code in &outcome.poison {
+            let label = DeadLetterLabel { group: D::NAME.into(), code: code.clone().into() };
+            self.metrics.dead_letters.get_or_create(&label).inc();
+        }
+        let poison = outcome.poison.len().min(outcome.messages);
+        if self.gather.brake.count(outcome.messages - poison, poison, Instant::now()) {
+            error!("over half of the last messages were poison: it may be us; the group pauses");
+        }
+        for (place, _) in &outcome.moved {
+            self.gather.careful.remove(place);
+        }
+        for input in outcome.put_back.into_iter().rev() {
+            self.gather.put_back.push_front(input);
+        }
+        if outcome.fenced {
+            warn!("another replica went on with a partition of ours; reading the positions again");
+            self.metrics.fenced_batches.inc();
+            self.gather.deaf = true;
+            self.gather.revoke();
+            self.consumer.reassign();
+        }
+        outcome.moved
+    }
+
+    /// Says which partitions this run takes its first message of; a message of one whose last runs died is taken
+    /// alone, and when it is what they died of, it becomes a dead letter.
+    async fn take_care(&mut self, inputs: &mut [Input<D>]) -> anyhow::Result<()> {
+        for input in inputs {
+            let Input::Message(raw) = input else { continue };
+            let place = (raw.topic, raw.partition);
+            if let Some(attempt) = self.gather.careful.get(&place) {
+                let before =
+                    attempt.filter(|attempt| attempt.offset == raw.offset).map_or(0, |known| known.attempts);
+                if before >= ATTEMPTS_MAX {
+                    error!(
+                        topic = place.0.name(),
+                        partition = place.1,
+                        offset = raw.offset,
+                        "a deadly message"
+                    );
+                    let raw: Raw = raw.clone();
+                    *input = Input::Deadly(raw);
+                    continue;
+                }
+                let (topic, partition, offset) = (raw.topic, raw.partition, raw.offset);
+                let count = async |connection: &mut sqlx::PgConnection| {
+                    log::count_attempt(connection, topic, partition, offset).await
+                };
+                self.store.run(count).await?;
+            } else if self.gather.begun.insert(place) {
+                let count = async |connection: &mut sqlx::PgConnection| {
+                    log::count_start(connection, place.0, place.1).await
+                };
+                self.store.run(count).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_for_tasks(&mut self) -> anyhow::Result<()> {
+        let positions: HashMap<Place, Option<i64>> = self.execute.positions().collect();
+        let mut owned: Vec<i32> = positions.keys().map(|(_, partition)| *partition).collect();
+        owned.sort_unstable();
+        owned.dedup();
+        if owned.is_empty() {
+            return Ok(());
+        }
+        let (now, running) = (self.clock.now(), self.gather.timers.in_flight());
+        let read = async |connection: &mut sqlx::PgConnection| {
+            log::due_tasks(connection, &owned, now, &running, DUE_MAX).await
+        };
+        let due = self.store.run(read).await?;
+        let tasks = due.into_iter().map(|owned| owned.task).collect();
+        self.gather.timers.offer(&*self.decider, tasks, &self.consumer, self.partitions, &positions, now);
+        Ok(())
+    }
+
+    fn watch(&self) {
+        let backlog = self.relay.backlog();
+        self.overloaded.store(backlog > self.relay_backlog_max, Ordering::Relaxed);
+        match self.relay.state() {
+            State::Halted { reason } => self.readiness.lacks(RELAY, reason),
+            _ => self.readiness.found(RELAY),
+        }
+        self.metrics.held_keys.set(self.execute.held_keys() as i64);
+    }
+
+    async fn control(&mut self, control: Heard) -> anyhow::Result<()> {
+        match control {
+            Heard::Message(_) => {}
+            Heard::Assigned { places, reply } => {
+                let (stored, held) =
+                    self.store.run(async |connection| assigned(connection, &places).await).await?;
+                let positions: Vec<Position> = stored
+                    .iter()
+                    .map(|stored| Position { place: (stored.topic, stored.partition), next: stored.next })
+                    .collect();
+                self.gather.revoke();
+                self.gather.deaf = false;
+                for stored in stored.iter().filter(|stored| stored.starts > STARTS_MAX) {
+                    warn!(
+                        topic = stored.topic.name(),
+                        partition = stored.partition,
+                        starts = stored.starts,
+                        "the last runs died with a message of this partition: taking its messages one by one"
+                    );
+                    self.gather.careful.insert((stored.topic, stored.partition), stored.attempt);
+                }
+                self.execute.assign(&positions, &held);
+                // What an older build could not read may be readable now.
+                for key in held.iter().filter(|key| key.newer > 0) {
+                    let Some(stream) = task::hold_stream(&key.key) else { continue };
+                    let cause = crate::contract::ids::named(&["hold", D::NAME, &key.key]);
+                    let now = self.clock.now();
+                    let release = task::task(stream, task::RELEASE, crate::decider::Due::Now, 1, cause, now);
+                    self.gather.timers.take(release);
+                }
+                info!(partitions = positions.len(), held_keys = held.len(), "assigned");
+                let _ = reply.send(positions);
+                self.readiness.found(PARTITIONS);
+            }
+            Heard::Revoked { reply } => {
+                self.execute.revoke();
+                self.gather.revoke();
+                let _ = reply.send(());
+            }
+            Heard::DataLossSuspected { place, next, low, high } => {
+                let why = format!(
+                    "DATA_LOSS_SUSPECTED: {}:{} is at {next}, but the topic has {low} to {high}",
+                    place.0.name(),
+                    place.1
+                );
+                self.readiness.lacks("topics", why);
+            }
+            Heard::Fatal(reason) => bail!("the Kafka client cannot go on: {reason}"),
+        }
+        Ok(())
+    }
+}
+
+fn count_topics<D: Decider>(inputs: &[Input<D>]) -> HashMap<crate::contract::topics::Topic, u64> {
+    let mut counts = HashMap::new();
+    for input in inputs {
+        if let Input::Message(raw) = input {
+            *counts.entry(raw.topic).or_default() += 1;
+        }
+    }
+    counts
+}
+
+async fn fetch_rows(connection: &mut sqlx::PgConnection, fetch: &Fetch) -> Result<Fetched, StoreError> {
+    let mut fetched = Fetched::default();
+    if !fetch.letters.is_empty() {
+        fetched.letters = log::letters(connection, &fetch.letters).await?;
+    }
+    if !fetch.held_keys.is_empty() {
+        fetched.keys = log::keys_held(connection, &fetch.held_keys).await?;
+        fetched.held = log::held_messages(connection, &fetch.held_keys, HELD_MAX).await?;
+    }
+    Ok(fetched)
+}
+
+async fn tail(
+    connection: &mut sqlx::PgConnection,
+    after: i64,
+) -> Result<Vec<crate::contract::envelope::Recorded>, StoreError> {
+    let mut events = Vec::new();
+    loop {
+        let from = after + events.len() as i64;
+        let page = log::tail(connection, from, TAIL_MAX).await?;
+        let is_end = (page.len() as i64) < TAIL_MAX;
+        events.extend(page);
+        if is_end {
+            return Ok(events);
+        }
+    }
+}
+
+/// Positions before holds: whoever still moves a position meanwhile fences us.
+async fn assigned(
+    connection: &mut sqlx::PgConnection,
+    places: &[Place],
+) -> Result<(Vec<log::StoredPosition>, Vec<log::KeyHeld>), StoreError> {
+    let positions = log::positions(connection, places).await?;
+    let mut partitions: Vec<i32> = places.iter().map(|(_, partition)| *partition).collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    let held = log::held_keys(connection, &partitions).await?;
+    Ok((positions, held))
+}

@@ -1,0 +1,77 @@
+//! The engine's own connection. No future of it is ever dropped halfway: a cancelled call would leave a connection
+//! that nobody knows the state of.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::{
+    http::Readiness,
+    log::{
+        StoreError,
+        connect::{self, Unfit},
+    },
+};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// What readiness calls it.
+pub(super) const DATABASE: &str = "database";
+
+pub(super) struct Store {
+    url: String,
+    name: &'static str,
+    connection: Option<PgConnection>,
+    readiness: Readiness,
+}
+
+impl Store {
+    pub(super) fn new(url: String, name: &'static str, readiness: Readiness) -> Self {
+        Self { url, name, connection: None, readiness }
+    }
+
+    /// The same call until the database answers it. Infrastructure waits and lets lag show; any other error is the
+    /// answer.
+    pub(super) async fn run<T>(
+        &mut self,
+        mut call: impl AsyncFnMut(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let result = match self.connected().await {
+                Ok(connection) => call(connection).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Err(error) if error.is_infrastructure() => {
+                    if self.connection.take().is_some() || backoff == BACKOFF_MIN {
+                        warn!(%error, "the database is away; waiting for it");
+                        self.readiness.lacks(DATABASE, "away");
+                    }
+                    sleep(backoff).await;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+                result => {
+                    if backoff > BACKOFF_MIN {
+                        info!("the database is back");
+                    }
+                    self.readiness.found(DATABASE);
+                    return result;
+                }
+            }
+        }
+    }
+
+    async fn connected(&mut self) -> Result<&mut PgConnection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect::connect(&self.url, self.name).await.map_err(|unfit| match unfit {
+                Unfit::Store(error) => error,
+                unfit => StoreError::Corrupt(unfit.to_string()),
+            })?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+}

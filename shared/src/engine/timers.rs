@@ -1,0 +1,155 @@
+//! Due tasks: which of them may run now. A task runs once at a time, on the replica that owns the partition of its
+//! key; one that waits for the backlog runs only after everything that was there when it fell due.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    consumer::{Consumer, Place},
+    contract::{
+        Timestamp,
+        topics::{Topic, partition_of},
+    },
+    decider::{Decider, Task},
+};
+
+#[derive(Default)]
+pub(super) struct Timers {
+    /// To be decided, in order.
+    due: VecDeque<Task>,
+    /// Taken and not settled: queued, being decided, or with a call under way.
+    in_flight: HashSet<Uuid>,
+    backlogs: HashMap<i32, Backlog>,
+}
+
+/// What must be processed before tasks of a partition that wait for it may run.
+#[derive(Default)]
+struct Backlog {
+    asked: Option<(Timestamp, oneshot::Receiver<Option<Vec<(Topic, i64)>>>)>,
+    /// When the ends were asked for, and what they were.
+    ends: Option<(Timestamp, Vec<(Topic, i64)>)>,
+    /// Everything that was there at this time is processed.
+    passed: Option<Timestamp>,
+}
+
+impl Timers {
+    pub(super) fn pop(&mut self) -> Option<Task> {
+        self.due.pop_front()
+    }
+
+    pub(super) fn in_flight(&self) -> Vec<Uuid> {
+        self.in_flight.iter().copied().collect()
+    }
+
+    /// Takes a task unless it is taken already.
+    pub(super) fn take(&mut self, task: Task) {
+        if self.in_flight.insert(task.id) {
+            self.due.push_back(task);
+        }
+    }
+
+    pub(super) fn settled(&mut self, ids: &[Uuid]) {
+        for id in ids {
+            self.in_flight.remove(id);
+        }
+    }
+
+    /// The partitions are another's: what was not begun is theirs. Calls that are under way come to their end here;
+    /// the other's have the same key.
+    pub(super) fn revoke(&mut self) {
+        for task in self.due.drain(..) {
+            self.in_flight.remove(&task.id);
+        }
+        self.backlogs.clear();
+    }
+
+    /// Takes those of the due tasks that may run; asks for the ends that the others wait for.
+    pub(super) fn offer<D: Decider>(
+        &mut self,
+        decider: &D,
+        tasks: Vec<Task>,
+        consumer: &Consumer,
+        partitions: i32,
+        positions: &HashMap<Place, Option<i64>>,
+        now: Timestamp,
+    ) {
+        for backlog in self.backlogs.iter_mut() {
+            backlog.1.look(*backlog.0, positions);
+        }
+        for task in tasks {
+            if !decider.waits_for_backlog(&task.kind) {
+                self.take(task);
+                continue;
+            }
+            let partition = partition_of(task.stream.key().as_bytes(), partitions);
+            let backlog = self.backlogs.entry(partition).or_default();
+            if backlog.passed.is_some_and(|passed| task.due_at <= passed) {
+                self.take(task);
+            } else if backlog.asked.is_none() && backlog.ends.is_none() {
+                backlog.asked = Some((now, consumer.ends(partition, D::READS.to_vec())));
+            }
+        }
+    }
+}
+
+impl Backlog {
+    fn look(&mut self, partition: i32, positions: &HashMap<Place, Option<i64>>) {
+        if let Some((asked_at, mut answer)) = self.asked.take() {
+            match answer.try_recv() {
+                Ok(Some(ends)) => self.ends = Some((asked_at, ends)),
+                // Unknown: asked again with the next task that wants to know.
+                Ok(None) | Err(oneshot::error::TryRecvError::Closed) => {}
+                Err(oneshot::error::TryRecvError::Empty) => self.asked = Some((asked_at, answer)),
+            }
+        }
+        let Some((asked_at, ends)) = &self.ends else { return };
+        let done = |(topic, end): &(Topic, i64)| {
+            let next = positions.get(&(*topic, partition)).copied().flatten().unwrap_or_default();
+            next >= *end
+        };
+        if ends.iter().all(done) {
+            self.passed = Some(*asked_at);
+            self.ends = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
+    }
+
+    #[test]
+    fn a_deadline_waits_until_the_positions_have_passed_the_ends() {
+        let place = (Topic::PaymentsEvents, 3);
+        let mut backlog = Backlog { ends: Some((at(10), vec![(place.0, 5)])), ..Backlog::default() };
+        backlog.look(3, &HashMap::from([(place, Some(4))]));
+        assert_eq!(backlog.passed, None);
+        backlog.look(3, &HashMap::from([(place, Some(5))]));
+        assert_eq!(backlog.passed, Some(at(10)));
+    }
+
+    #[test]
+    fn an_end_that_is_not_known_is_not_passed() {
+        let (reply, answer) = oneshot::channel();
+        let mut backlog = Backlog { asked: Some((at(10), answer)), ..Backlog::default() };
+        backlog.look(0, &HashMap::new());
+        assert!(backlog.asked.is_some(), "still waiting");
+        reply.send(None).unwrap();
+        backlog.look(0, &HashMap::new());
+        assert!(backlog.passed.is_none() && backlog.asked.is_none(), "asked again");
+    }
+
+    #[test]
+    fn a_partition_without_a_position_has_passed_nothing() {
+        let mut backlog =
+            Backlog { ends: Some((at(10), vec![(Topic::OrdersCommands, 1)])), ..Backlog::default() };
+        backlog.look(0, &HashMap::from([((Topic::OrdersCommands, 0), None)]));
+        assert_eq!(backlog.passed, None);
+    }
+}

@@ -1,0 +1,356 @@
+//! The loop around the machines: takes what happened, does what they say. Decides nothing itself.
+//!
+//! Everything of a relay happens on this one task, one thing after the other. The client library's thread only
+//! writes down delivery reports and wakes it; nothing crosses a call to the database.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    RelaySettings,
+    handle::{Inside, RelayHandle, State},
+    machine::{Input, Limits, Machine, Output},
+    publishing::{Publishing, Trouble},
+    record,
+    session::{Session, SessionError},
+};
+use crate::{
+    log::{Lane, StoreError},
+    telemetry::{
+        Metrics,
+        metrics::{TopicLabel, WhatLabel},
+    },
+};
+
+/// How long what another replica committed can go unnoticed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// The same for dead letters, which nobody waits for.
+const LOOK_AT_LETTERS_INTERVAL: Duration = Duration::from_secs(1);
+/// How much is published twice after a crash, in time.
+const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// Well below the session's idle timeout of four seconds.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// A thousand messages and 256 KiB are what the client library makes one request of, at most.
+const EVENT_LIMITS: Limits = Limits {
+    in_flight_max: 4_000,
+    in_flight_bytes_max: 16 * 1024 * 1024,
+    pending_max: 20_000,
+    pending_bytes_max: 32 * 1024 * 1024,
+    read_max: 500,
+};
+
+/// A letter can have more than a megabyte.
+const LETTER_LIMITS: Limits = Limits { in_flight_max: 200, read_max: 20, ..EVENT_LIMITS };
+
+pub(super) struct Shell {
+    settings: RelaySettings,
+    metrics: Metrics,
+    inside: Arc<Inside>,
+    lanes: Vec<(Lane, Machine)>,
+    publishing: Publishing,
+    outputs: VecDeque<(Lane, Output)>,
+    next: Timers,
+    is_stopping: bool,
+    /// The database holds what cannot be.
+    has_given_up: bool,
+}
+
+struct Timers {
+    look: Instant,
+    letters: Instant,
+    save: Instant,
+    touch: Instant,
+}
+
+impl Shell {
+    pub(super) fn new(settings: RelaySettings, metrics: Metrics, handle: &RelayHandle) -> Self {
+        let inside = Arc::clone(&handle.inside);
+        let mut lanes = vec![(Lane::DeadLetters, Machine::new(LETTER_LIMITS))];
+        if !settings.topics.is_empty() {
+            lanes.insert(0, (Lane::Events, Machine::new(EVENT_LIMITS)));
+        }
+        let publishing = Publishing::new(settings.broker.clone(), &settings.topics, Arc::clone(&inside.work));
+        let now = Instant::now();
+        let next = Timers { look: now, letters: now, save: now, touch: now };
+        Self {
+            settings,
+            metrics,
+            inside,
+            lanes,
+            publishing,
+            outputs: VecDeque::new(),
+            next,
+            is_stopping: false,
+            has_given_up: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut delay = RETRY_DELAY;
+        while !self.is_over() {
+            match self.session().await {
+                Ok(()) => delay = RETRY_DELAY,
+                Err(error) => {
+                    self.lead_lost();
+                    if is_final(&error) {
+                        error!(%error, "the relay stops publishing");
+                        self.inside.set_state(State::Halted { reason: error.to_string() });
+                        self.has_given_up = true;
+                        continue;
+                    }
+                    warn!(%error, "the relay lost its database session and opens another");
+                    self.inside.set_state(State::Waiting { reason: error.to_string() });
+                    sleep(delay).await;
+                    delay = (delay * 2).min(RETRY_DELAY_MAX);
+                }
+            }
+        }
+        self.publishing.discard();
+    }
+
+    /// One session: follow until the lock is ours, lead until it is over. An error ends the session.
+    async fn session(&mut self) -> Result<(), SessionError> {
+        let mut session = Session::open(&self.settings.database_url, &self.settings.service).await?;
+        while !session.try_lead().await? {
+            self.inside.set_state(State::Following);
+            let lane = self.lanes[0].0;
+            let backlog = session.end(lane).await? - session.cursor(lane).await?;
+            self.count_backlog(backlog);
+            self.wait(Instant::now() + TOUCH_INTERVAL).await;
+            if self.inside.stop_at().is_some() {
+                return Ok(());
+            }
+        }
+        info!("this relay publishes");
+        self.inside.set_leads(true);
+        for index in 0..self.lanes.len() {
+            let lane = self.lanes[index].0;
+            let cursor = session.cursor(lane).await?;
+            self.step(lane, Input::Led { cursor });
+        }
+        loop {
+            self.turn(&mut session).await?;
+            if self.is_over() {
+                break;
+            }
+            self.wait(self.next.earliest()).await;
+        }
+        self.lead_lost();
+        session.close().await;
+        Ok(())
+    }
+
+    /// Takes all that happened, then does all that there is to do.
+    async fn turn(&mut self, session: &mut Session) -> Result<(), SessionError> {
+        if self.inside.stop_at().is_some() && !std::mem::replace(&mut self.is_stopping, true) {
+            // What was committed last may not have been told.
+            self.next.touch = Instant::now();
+        }
+        self.take_committed();
+        self.take_reports();
+        self.take_timers(session).await?;
+        while let Some((lane, output)) = self.outputs.pop_front() {
+            self.perform(lane, output, session).await?;
+        }
+        if let Some(trouble) = self.publishing.pump() {
+            self.trouble(trouble);
+        }
+        if let Some(backlog) = self.lanes[0].1.backlog() {
+            self.count_backlog(backlog);
+        }
+        self.tell_state();
+        Ok(())
+    }
+
+    fn take_committed(&mut self) {
+        let committed = self.inside.take_committed();
+        let mut entries = Vec::with_capacity(committed.events.len());
+        for event in &committed.events {
+            match record::of_event(&self.settings.service, event) {
+                Ok(entry) => entries.push(entry),
+                Err(reason) => return self.step(Lane::Events, Input::CannotGoOn(reason)),
+            }
+        }
+        if !entries.is_empty() {
+            // What this process commits is without a hole, so there is no need to look for more.
+            self.next.look = Instant::now() + LOOK_INTERVAL;
+            self.step(Lane::Events, Input::Committed(entries));
+        }
+        if let Some(end) = committed.dropped {
+            self.step(Lane::Events, Input::End(end));
+        }
+        if self.inside.take_letters() {
+            self.step(Lane::DeadLetters, Input::Look);
+        }
+    }
+
+    fn take_reports(&mut self) {
+        let taken = self.publishing.take();
+        for (topic, count) in &taken.sent {
+            self.metrics.sent.get_or_create(&TopicLabel::of(*topic)).inc_by(*count);
+        }
+        for lane in [Lane::Events, Lane::DeadLetters] {
+            let acked: Vec<_> =
+                taken.acked.iter().filter(|(of, _)| *of == lane).map(|(_, position)| *position).collect();
+            if !acked.is_empty() {
+                self.step(lane, Input::Acked(acked));
+            }
+        }
+        if let Some(trouble) = taken.trouble {
+            self.trouble(trouble);
+        }
+        if taken.is_ready {
+            self.step_all(&Input::Rebuilt);
+        }
+    }
+
+    async fn take_timers(&mut self, session: &mut Session) -> Result<(), SessionError> {
+        let now = Instant::now();
+        if due(&mut self.next.look, LOOK_INTERVAL, now) {
+            self.step(Lane::Events, Input::Look);
+        }
+        if due(&mut self.next.letters, LOOK_AT_LETTERS_INTERVAL, now) {
+            self.step(Lane::DeadLetters, Input::Look);
+        }
+        if due(&mut self.next.save, SAVE_INTERVAL, now) {
+            self.step_all(&Input::Save);
+        }
+        if due(&mut self.next.touch, TOUCH_INTERVAL, now) {
+            for index in 0..self.lanes.len() {
+                let lane = self.lanes[index].0;
+                let end = session.end(lane).await?;
+                self.step(lane, Input::End(end));
+            }
+        }
+        Ok(())
+    }
+
+    async fn perform(
+        &mut self,
+        lane: Lane,
+        output: Output,
+        session: &mut Session,
+    ) -> Result<(), SessionError> {
+        match output {
+            Output::Read { after, limit } => {
+                let entries = match lane {
+                    Lane::Events => {
+                        let events = session.events(after, limit).await?;
+                        events.iter().map(|event| record::of_event(&self.settings.service, event)).collect()
+                    }
+                    Lane::DeadLetters => {
+                        Ok(session.letters(after, limit).await?.iter().map(record::of_letter).collect())
+                    }
+                };
+                self.step(lane, entries.map_or_else(Input::CannotGoOn, Input::ReadDone));
+            }
+            Output::SaveCursor(cursor) => {
+                session.save_cursor(lane, cursor).await?;
+                debug!(?lane, cursor, "the relay's cursor moved");
+                self.step(lane, Input::CursorSaved(cursor));
+            }
+            Output::Publish(entries) => self.publishing.publish(lane, entries),
+            Output::Rebuild => self.publishing.rebuild(),
+            Output::Discard => self.publishing.discard(),
+            Output::Halt(reason) => {
+                error!(?lane, reason, "the relay stops publishing: going on would lose or reorder something");
+                self.publishing.forget(lane);
+                self.inside.set_state(State::Halted { reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn trouble(&mut self, trouble: Trouble) {
+        let what = match trouble {
+            Trouble::Producer(_) => "relay_delivery_failed",
+            Trouble::Message(..) | Trouble::Topic(..) => "relay_lane_halted",
+        };
+        self.metrics.counted.get_or_create(&WhatLabel { what }).inc();
+        match trouble {
+            Trouble::Producer(reason) => {
+                warn!(reason, "a message was not delivered: the relay makes a new producer and starts again");
+                self.step_all(&Input::ProducerFailed);
+            }
+            Trouble::Message(lane, reason) => {
+                self.step(lane, Input::CannotGoOn(reason));
+                self.step_all(&Input::ProducerFailed);
+            }
+            Trouble::Topic(lane, reason) => self.step(lane, Input::CannotGoOn(reason)),
+        }
+    }
+
+    fn step(&mut self, lane: Lane, input: Input) {
+        if let Some((_, machine)) = self.lanes.iter_mut().find(|(of, _)| *of == lane) {
+            self.outputs.extend(machine.step(input).into_iter().map(|output| (lane, output)));
+        }
+    }
+
+    fn step_all(&mut self, input: &Input) {
+        for index in 0..self.lanes.len() {
+            self.step(self.lanes[index].0, input.clone());
+        }
+    }
+
+    fn lead_lost(&mut self) {
+        self.inside.set_leads(false);
+        self.outputs.clear();
+        self.step_all(&Input::LeadLost);
+        self.outputs.clear();
+        self.publishing.discard();
+    }
+
+    fn count_backlog(&self, backlog: i64) {
+        self.inside.set_backlog(backlog);
+        self.metrics.relay_backlog.set(backlog);
+        let oldest = self.lanes[0]
+            .1
+            .oldest()
+            .map_or(0, |recorded_at| (chrono::Utc::now() - recorded_at).num_milliseconds().max(0));
+        self.metrics.relay_oldest_seconds.set(oldest as f64 / 1_000.0);
+    }
+
+    fn tell_state(&self) {
+        self.inside.set_state(match self.publishing.waits_for() {
+            Some(reason) => State::Waiting { reason: reason.to_owned() },
+            None => State::Publishing,
+        });
+    }
+
+    async fn wait(&self, until: Instant) {
+        let _ = timeout_at(until, self.inside.work.notified()).await;
+    }
+
+    /// Asked to stop, and done or out of time; or no lane is left that could go on, so another replica may try.
+    fn is_over(&self) -> bool {
+        if self.has_given_up || self.lanes.iter().all(|(_, machine)| machine.halted().is_some()) {
+            return true;
+        }
+        let idle = || self.lanes.iter().all(|(_, machine)| machine.is_idle());
+        self.inside.stop_at().is_some_and(|stop_at| Instant::now() >= stop_at || idle())
+    }
+}
+
+impl Timers {
+    fn earliest(&self) -> Instant {
+        self.look.min(self.letters).min(self.save).min(self.touch)
+    }
+}
+
+fn due(next: &mut Instant, interval: Duration, now: Instant) -> bool {
+    let due = *next <= now;
+    if due {
+        *next = now + interval;
+    }
+    due
+}
+
+/// Waiting does not help.
+fn is_final(error: &SessionError) -> bool {
+    matches!(error, SessionError::Store(StoreError::Corrupt(_)))
+}
