@@ -1,6 +1,7 @@
 //! What belongs to no single service.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
 
+mod readme;
 mod samples;
 mod reachable;
 mod choreography;

@@ -80,7 +80,7 @@ impl<D: Decider> Gather<D> {
         }
         while inputs.len() < batch_max {
             let Ok((task, command)) = self.answers.try_recv() else { break };
-            inputs.push(Input::Answer { task, command });
+            inputs.push(self.timers.answer(task, command));
         }
         while inputs.len() < batch_max {
             let Ok(command) = self.compared.try_recv() else { break };

@@ -83,7 +83,7 @@ impl<D: Decider> Run<D> {
                 let braked = self.gather.brake.on(Instant::now());
                 // Receiving can be cancelled without losing anything; nothing here touches the database.
                 tokio::select! {
-                    Some((task, command)) = self.gather.answers.recv() => inputs.push(Input::Answer { task, command }),
+                    Some((task, command)) = self.gather.answers.recv() => inputs.push(self.gather.timers.answer(task, command)),
                     Some(command) = self.gather.compared.recv() => inputs.push(unanswered(command)),
                     Some(asked) = self.gather.asked.recv() => inputs.push(Input::Asked(asked)),
                     heard = self.gather.heard.recv(), if !braked => match heard {

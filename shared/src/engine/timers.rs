@@ -13,6 +13,7 @@ use crate::{
         topics::{Topic, partition_of},
     },
     decider::{Decider, Task},
+    execute::Input,
 };
 
 #[derive(Default)]
@@ -21,6 +22,9 @@ pub(super) struct Timers {
     due: VecDeque<Task>,
     /// Taken and not settled: queued, being decided, or with a call under way.
     in_flight: HashSet<Uuid>,
+    /// Set anew while in flight: a callback while the provider's record was on its way. Their answer does not settle
+    /// them.
+    again: HashSet<Uuid>,
     backlogs: HashMap<i32, Backlog>,
 }
 
@@ -47,7 +51,15 @@ impl Timers {
     pub(super) fn take(&mut self, task: Task) {
         if self.in_flight.insert(task.id) {
             self.due.push_back(task);
+        } else {
+            self.again.insert(task.id);
         }
+    }
+
+    /// The answer to a call, for the next batch.
+    pub(super) fn answer<D: Decider>(&mut self, task: Task, command: D::Command) -> Input<D> {
+        let again = self.again.remove(&task.id);
+        Input::Answer { task, command, again }
     }
 
     pub(super) fn settled(&mut self, ids: &[Uuid]) {
@@ -62,6 +74,7 @@ impl Timers {
         for task in self.due.drain(..) {
             self.in_flight.remove(&task.id);
         }
+        self.again.clear();
         self.backlogs.clear();
     }
 

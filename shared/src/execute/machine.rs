@@ -127,7 +127,7 @@ impl<D: Decider> Execute<D> {
             Input::Asked(asked) => {
                 command(asked.command.clone(), told(asked.id, Via::Http, asked.traceparent.clone()))
             }
-            Input::Answer { task, command: answer } => {
+            Input::Answer { task, command: answer, .. } => {
                 command(answer.clone(), told(task.cause, Via::Task { attempt: task.attempt }, None))
             }
             Input::Task(task) => match self.decider.due(task) {
@@ -182,7 +182,8 @@ impl<D: Decider> Execute<D> {
                     let answer = self.decide(batch, command, told, None).map_err(Unanswered::from);
                     batch.decided.answers.push((index, answer));
                 }
-                Input::Task(task) | Input::Answer { task, .. } => self.task(batch, task, &item.prepared),
+                Input::Task(task) => self.task(batch, task, &item.prepared, false),
+                Input::Answer { task, again, .. } => self.task(batch, task, &item.prepared, *again),
             }
         }
         batch.items = items;
@@ -203,8 +204,8 @@ impl<D: Decider> Execute<D> {
         }
     }
 
-    fn task(&self, batch: &mut Batch<D>, task: &Task, prepared: &Prepared<D::Command>) {
-        let again = |batch: &mut Batch<D>| {
+    fn task(&self, batch: &mut Batch<D>, task: &Task, prepared: &Prepared<D::Command>, again: bool) {
+        let retry = |batch: &mut Batch<D>| {
             let owned = task::owned(task::retry(task, batch.now), self.settings.partitions);
             batch.decided.tasks.insert(task.id, Some(owned));
         };
@@ -216,23 +217,28 @@ impl<D: Decider> Execute<D> {
                 match self.decide(batch, command, told, Some(task)) {
                     Ok(_) if batch.decided.calls.len() > calls => return,
                     Ok(_) if batch.decided.tasks.contains_key(&task.id) => {}
+                    Ok(_) if again => {
+                        let now = Task { due_at: batch.now, ..task.clone() };
+                        let owned = task::owned(now, self.settings.partitions);
+                        batch.decided.tasks.insert(task.id, Some(owned));
+                    }
                     Ok(answer) => {
                         // Nothing was said about the task: done, unless the state owes it still.
                         let owed = self.decider.owes(&answer.stream, &answer.state);
                         if owed.iter().any(|owed| owed.kind == task.kind) {
-                            again(batch);
+                            retry(batch);
                         } else {
                             batch.decided.tasks.insert(task.id, None);
                         }
                     }
                     Err(_) => {
                         batch.decided.counted.push("task-failed");
-                        again(batch);
+                        retry(batch);
                     }
                 }
             }
             // A kind that this build does not know: a newer one wrote it.
-            _ => again(batch),
+            _ => retry(batch),
         }
         batch.decided.settled.push(task.id);
     }

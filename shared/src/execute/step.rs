@@ -18,10 +18,11 @@ pub enum Input<D: Decider> {
     Deadly(Raw),
     Asked(Asked<D>),
     Task(Task),
-    /// What a call for a task came to.
+    /// What a call for a task came to. `again`: the task was set anew meanwhile, so this answer does not settle it.
     Answer {
         task: Task,
         command: D::Command,
+        again: bool,
     },
 }
 
