@@ -4,8 +4,8 @@
 
 pub mod settings;
 pub mod topics;
-pub mod message;
 pub mod logged;
+pub mod message;
 
 pub use logged::Logged;
 pub use message::copied;

@@ -68,6 +68,13 @@ impl Topic {
         }
     }
 
+    /// The category of the streams whose events stand on it.
+    pub fn category(self) -> Option<&'static str> {
+        ["order", "reservation", "stock", "payment"]
+            .into_iter()
+            .find(|category| Self::of_category(category) == Some(self))
+    }
+
     pub fn key(self) -> Key {
         match self {
             Self::InventoryCommands | Self::InventoryStock => Key::Sku,
@@ -156,6 +163,14 @@ mod tests {
         ];
         for (key, hash) in vectors {
             assert_eq!(murmur2(key) as i32, hash, "{}", String::from_utf8_lossy(key));
+        }
+    }
+
+    #[test]
+    fn a_topic_of_events_has_one_category() {
+        for topic in Topic::ALL {
+            assert_eq!(topic.category().is_some(), topic.is_events());
+            assert_eq!(topic.category().and_then(Topic::of_category), topic.category().map(|_| topic));
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod machine;
 pub mod record;
 pub mod handle;
+pub mod heal;
 mod shell;
 mod session;
 mod publishing;

@@ -5,3 +5,4 @@
 mod log;
 mod contract;
 mod broker;
+mod relay;
