@@ -10,6 +10,7 @@ mod gather;
 mod reconcile;
 mod run;
 mod store;
+mod take_back;
 mod timers;
 
 pub use reconcile::{Compared, Reconcile};

@@ -9,11 +9,12 @@ use tracing::{error, info, warn};
 
 use super::{
     clock::Clock,
-    gather::{BATCH_MAX, Gather},
+    gather::{BATCH_MAX, Gather, unanswered},
     inbox::{self, Inbox},
     reconcile::{self, Reconcile},
     run::{PARTITIONS, Run},
     store::{DATABASE, Store},
+    take_back::take_back,
 };
 use crate::{
     broker::{BrokerSettings, topics},
@@ -32,6 +33,8 @@ use crate::{
 const CACHE_STREAMS_MAX: usize = 100_000;
 const SNAPSHOT_EVERY: i64 = 200;
 const KAFKA: &str = "kafka";
+/// Whether it was compared with its topics.
+const LOG: &str = "log";
 const RETRY: Duration = Duration::from_secs(1);
 /// What was committed is published now or after the next start.
 const RELAY_STOP: Duration = Duration::from_secs(5);
@@ -115,7 +118,7 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
     let broker = BrokerSettings::new(&settings.kafka_bootstrap_servers)
         .with_environment(settings.kafka_config.clone())?;
     let metrics = Metrics::new(D::NAME, config::BUILD);
-    let readiness = Readiness::new(&[DATABASE, KAFKA, PARTITIONS]);
+    let readiness = Readiness::new(&[DATABASE, KAFKA, LOG, PARTITIONS]);
     let admin = http::bind(settings.admin_addr).await?;
     let admin_routes = http::admin::routes(D::NAME, config::BUILD, readiness.clone(), metrics.clone());
     let admin_shutdown = shutdown.clone();
@@ -132,16 +135,24 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
     let decider = Arc::new(service.decider);
     let mut store = Store::new(settings.database_url.clone(), D::NAME, readiness.clone());
 
-    let relay = relay::start(
-        RelaySettings {
-            service: D::NAME.to_owned(),
-            database_url: settings.database_url.clone(),
-            broker: broker.clone(),
-            topics: D::WRITES.to_vec(),
-        },
-        metrics.clone(),
-    );
+    let relay_settings = RelaySettings {
+        service: D::NAME.to_owned(),
+        database_url: settings.database_url.clone(),
+        broker: broker.clone(),
+        topics: D::WRITES.to_vec(),
+    };
+    let taken_back = tokio::select! {
+        taken = take_back(&*decider, &relay_settings, partitions) => taken?,
+        () = &mut stopping => return Ok(()),
+    };
+    readiness.found(LOG);
+    let relay = relay::start(relay_settings, metrics.clone());
     let seen = store.run(async |connection| log::end(connection).await).await?;
+    let mut first = Vec::new();
+    if let Some(reconcile) = service.reconcile.as_ref().filter(|_| taken_back > 0) {
+        // What was decided and lost may have been done outside: looked at before anything else.
+        first = reconcile::compare::<D>(reconcile, database_now).await;
+    }
     let execute_settings = ExecuteSettings {
         mode: settings.fulfil_mode,
         partitions,
@@ -169,12 +180,14 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
     });
     info!(http = %settings.http_addr, admin = %settings.admin_addr, partitions, position = seen, "serving");
 
+    let mut gather = Gather::new(heard, asked, answers, compared);
+    gather.put_back.extend(first.into_iter().map(unanswered));
     let mut run = Run {
         decider,
         execute,
         store,
         clock: Clock::new(database_now),
-        gather: Gather::new(heard, asked, answers, compared),
+        gather,
         consumer,
         relay: relay.handle(),
         metrics,
