@@ -5,6 +5,7 @@
 
 pub mod memory;
 pub mod inbox;
+pub mod http;
 
 use std::{env, fs, path::PathBuf, time::Duration};
 

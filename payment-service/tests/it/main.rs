@@ -5,3 +5,4 @@ mod given;
 mod life;
 mod provider;
 mod transitions;
+mod unit_of_work;

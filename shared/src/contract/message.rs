@@ -39,7 +39,12 @@ pub(crate) fn parse<T: DeserializeOwned>(data: &str) -> Result<T, Malformed> {
         let located: Result<T, _> =
             serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(data));
         let pointer = located.err().map(|error| pointer(error.path())).unwrap_or_default();
-        Malformed { pointer, ..invalid_data(error) }
+        let malformed = invalid_data(error);
+        // serde places a missing field at the object that lacks it.
+        let missing =
+            malformed.detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        let pointer = missing.map_or(pointer.clone(), |field| format!("{pointer}/{field}"));
+        Malformed { pointer, ..malformed }
     })
 }
 

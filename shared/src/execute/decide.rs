@@ -106,7 +106,8 @@ impl<D: Decider> Execute<D> {
         let mut events = Vec::with_capacity(count);
         for (index, (event, (stream, after))) in decision.events.into_iter().zip(folded).enumerate() {
             let event_type = event.event.event_type();
-            let handler = || format!("{}/{stream}/{event_type}", D::NAME);
+            // The version, as the answers to several calls go back to one cause and may say the same again.
+            let handler = || format!("{}/{stream}/{}/{event_type}", D::NAME, after.version);
             let event_id = event.id.unwrap_or_else(|| ids::derived(told.id, &handler(), index));
             if event.id.is_some() {
                 let existing =

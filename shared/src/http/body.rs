@@ -16,10 +16,14 @@ use serde::de::DeserializeOwned;
 use tokio::time;
 
 use super::Problem;
-use crate::contract::{limits::HTTP_BODY_BYTES_MAX, message::invalid_data, strict};
+use crate::contract::{limits::HTTP_BODY_BYTES_MAX, message::parse, strict};
 
 /// All of a body must have arrived by then, however it drips.
 pub const BODY_SECONDS_MAX: u64 = 10;
+
+/// A body over its limit is still read, and thrown away, up to here: closing a connection on a client that is
+/// writing would take the answer from it.
+const DRAINED_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A body that must be there.
 #[derive(Debug, Clone)]
@@ -53,12 +57,7 @@ impl<S: Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonOrNothing<T>
 /// its own.
 pub async fn json_bytes(request: Request, bytes_max: usize) -> Result<Json<Bytes>, Problem> {
     check_content_type(request.headers())?;
-    let bytes = collect(request.into_body(), bytes_max);
-    let limit = Duration::from_secs(BODY_SECONDS_MAX);
-    let bytes = time::timeout(limit, bytes).await.unwrap_or_else(|_| {
-        let detail = format!("the body did not arrive within {BODY_SECONDS_MAX} s");
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
-    })?;
+    let bytes = collect(request.into_body(), bytes_max, Duration::from_secs(BODY_SECONDS_MAX)).await?;
     if bytes.is_empty() {
         return Err(Problem::unreadable("", "the request has no body"));
     }
@@ -68,15 +67,8 @@ pub async fn json_bytes(request: Request, bytes_max: usize) -> Result<Json<Bytes
 
 /// Reads strict JSON as one shape.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let mut pointer = pointer(error.path());
-        let detail = invalid_data(error.into_inner()).detail;
-        if let Some(field) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-            pointer = format!("{pointer}/{field}");
-        }
-        Problem::unreadable(pointer, detail)
-    })
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::unreadable("", "the body is not UTF-8"))?;
+    parse(text).map_err(|malformed| Problem::unreadable(malformed.pointer, malformed.detail))
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -95,46 +87,62 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     if encoded { Err(unsupported("the body is not compressed")) } else { Ok(()) }
 }
 
-async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let too_large = || {
-        let detail = format!("the body has at most {bytes_max} bytes");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
-    };
-    let announced = body.size_hint().lower();
-    // Refused by its announcement, before a byte is read.
-    if announced > bytes_max as u64 {
-        return Err(too_large());
-    }
-    let mut bytes = BytesMut::with_capacity(announced as usize);
-    let mut frames = body.into_data_stream();
-    while let Some(frame) = frames.next().await {
-        let frame = frame.map_err(|_| Problem::unreadable("", "the body broke off"))?;
-        if bytes.len() + frame.len() > bytes_max {
-            return Err(too_large());
-        }
-        bytes.extend_from_slice(&frame);
-    }
-    Ok(bytes.freeze())
+async fn collect(body: Body, bytes_max: usize, limit: Duration) -> Result<Bytes, Problem> {
+    time::timeout(limit, collect_patiently(body, bytes_max)).await.unwrap_or_else(|_| {
+        let detail = format!("the body did not arrive within {} s", limit.as_secs());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
+    })
 }
 
-/// RFC 6901.
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    path.iter()
-        .map(|segment| match segment {
-            Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
-            Segment::Enum { variant } => format!("/{variant}"),
-            Segment::Unknown => String::new(),
-        })
-        .collect()
+async fn collect_patiently(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let detail = format!("the body has at most {bytes_max} bytes");
+        Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail))
+    };
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > DRAINED_BYTES_MAX {
+        return too_large();
+    }
+    let mut bytes = BytesMut::with_capacity(announced.min(bytes_max));
+    let (mut read, mut frames) = (0, body.into_data_stream());
+    while let Some(frame) = frames.next().await {
+        let frame = frame.map_err(|_| Problem::unreadable("", "the body broke off"))?;
+        read += frame.len();
+        if read > DRAINED_BYTES_MAX {
+            return too_large();
+        }
+        if read <= bytes_max {
+            bytes.extend_from_slice(&frame);
+        }
+    }
+    if read > bytes_max { too_large() } else { Ok(bytes.freeze()) }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
     use serde::Deserialize;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_given_up() {
+        let drips = stream::unfold((), async |()| {
+            time::sleep(Duration::from_millis(1)).await;
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(b" ")), ()))
+        });
+        let body = Body::from_stream(drips);
+        let problem = collect(body, HTTP_BODY_BYTES_MAX, Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.code), (408, "timeout"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_cannot_be_read() {
+        let broken = stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("reset"))]);
+        let body = Body::from_stream(broken);
+        let problem = collect(body, HTTP_BODY_BYTES_MAX, Duration::from_secs(60)).await.unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.code), (400, "invalid"));
+    }
 
     #[derive(Debug, Deserialize)]
     struct Order {

@@ -6,3 +6,4 @@ mod log;
 mod contract;
 mod broker;
 mod relay;
+mod http;

@@ -1,0 +1,6 @@
+//! The HTTP edge over real sockets.
+
+mod admin;
+mod bodies;
+mod problems;
+mod server;

@@ -1,0 +1,74 @@
+//! The admin port.
+
+use shared::{
+    http::{Limits, Readiness, admin, healthcheck},
+    telemetry::Metrics,
+    testing::http::{Served, served},
+};
+
+async fn admin() -> (Served, Readiness, Metrics) {
+    let (readiness, metrics) =
+        (Readiness::new(&["broker", "database"]), Metrics::new("order-service", "1.2.3"));
+    let routes = admin::routes("order-service", "1.2.3", readiness.clone(), metrics.clone());
+    (served(routes, Limits::default()).await, readiness, metrics)
+}
+
+async fn checked(admin: &Served) -> Result<(), String> {
+    let addr = admin.addr;
+    let checked = tokio::task::spawn_blocking(move || healthcheck(addr)).await.unwrap();
+    checked.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn ready_says_what_is_missing_and_healthcheck_repeats_it() {
+    let (admin, readiness, _) = admin().await;
+    let reply = admin.get("/readyz").await;
+    assert_eq!(reply.status, 503);
+    assert_eq!(
+        reply.json(),
+        serde_json::json!({"ready": false, "missing": {"broker": "not yet", "database": "not yet"}})
+    );
+
+    readiness.found("broker");
+    readiness.lacks("database", "connection refused");
+    assert!(checked(&admin).await.unwrap_err().contains("connection refused"));
+    assert_eq!(admin.get("/livez").await.status, 200);
+
+    readiness.found("database");
+    assert_eq!((admin.get("/readyz").await.status, checked(&admin).await), (200, Ok(())));
+    readiness.lacks("broker", "the broker is away");
+    assert!(!readiness.is_ready());
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_text_that_the_scraper_asks_for() {
+    let (admin, _, metrics) = admin().await;
+    metrics.relay_backlog.set(42);
+    let plain = admin.get("/metrics").await;
+    assert!(plain.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    assert!(plain.body.contains("fulfil_relay_backlog 42"));
+    assert!(plain.body.contains(r#"service="order-service""#), "{}", plain.body);
+    let accept = [("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
+    let open = admin.send("GET", "/metrics", &accept, "").await;
+    assert!(open.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert!(open.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn the_version_names_service_and_build() {
+    let (admin, ..) = admin().await;
+    assert_eq!(
+        admin.get("/version").await.json(),
+        serde_json::json!({"service": "order-service", "version": "1.2.3"})
+    );
+    assert_eq!(admin.get("/nothing").await.json()["code"], "not-found");
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_answer_is_not_healthy() {
+    let (admin, ..) = admin().await;
+    admin.trigger.stop();
+    let addr = admin.addr;
+    admin.ended.await.unwrap();
+    assert!(tokio::task::spawn_blocking(move || healthcheck(addr)).await.unwrap().is_err());
+}
