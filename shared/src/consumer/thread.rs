@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context;
 use rdkafka::{
-    ClientConfig, ClientContext, Message, Offset, TopicPartitionList,
+    ClientConfig, ClientContext, Message, Offset, Statistics, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
     error::KafkaError,
     types::RDKafkaRespErr,
@@ -25,6 +25,8 @@ use crate::{broker::copied, contract::topics::Topic};
 /// How long one poll waits for a message; also how late an [`Ask`] can be seen.
 const POLL: Duration = Duration::from_millis(20);
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the client tells where its partitions end.
+const STATISTICS_MS: &str = "2000";
 /// The loop answers between two batches. Past this we let the group go on without an answer.
 const REVOKE_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,7 @@ pub struct ConsumerSettings {
 /// The handle of the thread. Dropping it stops the thread.
 pub struct Consumer {
     asks: mpsc::Sender<Ask>,
+    shared: Arc<Shared>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -51,18 +54,27 @@ impl Consumer {
     /// Subscribes. Messages and changes of the assignment arrive at `heard`, whose capacity bounds how far the
     /// thread runs ahead of the loop.
     pub fn start(settings: ConsumerSettings, heard: Sender<Heard>) -> anyhow::Result<Self> {
-        let shared = Arc::new(Shared { heard: heard.clone(), assigned: Mutex::new(Vec::new()) });
+        let shared = Arc::new(Shared {
+            heard: heard.clone(),
+            assigned: Mutex::new(Vec::new()),
+            ends: Mutex::new(HashMap::new()),
+        });
+        let mut client = settings.client;
+        client.set("statistics.interval.ms", STATISTICS_MS);
         let context = Rebalance { shared: shared.clone() };
         let consumer: BaseConsumer<Rebalance> =
-            settings.client.create_with_context(context).context("creating the Kafka consumer")?;
+            client.create_with_context(context).context("creating the Kafka consumer")?;
         let names: Vec<&str> = settings.topics.iter().map(|topic| topic.name()).collect();
         consumer.subscribe(&names).context("subscribing")?;
         let (asks, asked) = mpsc::channel();
+        let polled = shared.clone();
         let thread = std::thread::Builder::new()
             .name("consumer".into())
-            .spawn(move || Polling { consumer, heard, shared, asked, waiting: None, paused: false }.run())
+            .spawn(move || {
+                Polling { consumer, heard, shared: polled, asked, waiting: None, paused: false }.run()
+            })
             .context("starting the consumer thread")?;
-        Ok(Self { asks, thread: Some(thread) })
+        Ok(Self { asks, shared, thread: Some(thread) })
     }
 
     /// Forget what was fetched and ask for the positions again: somebody else went on with a partition.
@@ -82,6 +94,11 @@ impl Consumer {
         answer
     }
 
+    /// Where the partitions end, at most some seconds ago; only those that are fetched. For lag, never for deciding.
+    pub fn last_ends(&self) -> HashMap<Place, i64> {
+        self.shared.ends.lock().map(|ends| ends.clone()).unwrap_or_default()
+    }
+
     /// Stops the thread and waits for it until the deadline. Closing the client can hang; then it is left behind
     /// for the end of the process.
     pub fn stop(mut self, deadline: Duration) {
@@ -99,6 +116,8 @@ impl Consumer {
 struct Shared {
     heard: Sender<Heard>,
     assigned: Mutex<Vec<Place>>,
+    /// The end offsets of our partitions as the client last saw them.
+    ends: Mutex<HashMap<Place, i64>>,
 }
 
 struct Rebalance {
@@ -114,6 +133,16 @@ impl ClientContext for Rebalance {
             }
             Level::Warning => warn!(facility, "kafka: {message}"),
             _ => tracing::debug!(facility, "kafka: {message}"),
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let Ok(mut ends) = self.shared.ends.lock() else { return };
+        ends.clear();
+        for (name, topic) in &statistics.topics {
+            let Some(topic_of_ours) = Topic::parse(name) else { continue };
+            let known = topic.partitions.values().filter(|partition| partition.partition >= 0);
+            ends.extend(known.map(|partition| ((topic_of_ours, partition.partition), partition.hi_offset)));
         }
     }
 

@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     clock::Clock,
     gather::{ATTEMPTS_MAX, Gather, STARTS_MAX, unanswered},
+    lag::Lag,
     serve::Caller,
     store::Store,
 };
@@ -58,6 +59,7 @@ pub(super) struct Run<D: Decider> {
     pub(super) clock: Clock,
     pub(super) gather: Gather<D>,
     pub(super) consumer: Consumer,
+    pub(super) lag: Lag,
     pub(super) relay: RelayHandle,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
@@ -263,6 +265,7 @@ impl<D: Decider> Run<D> {
     async fn take_care(&mut self, inputs: &mut [Input<D>]) -> anyhow::Result<()> {
         for input in inputs {
             let Input::Message(raw) = input else { continue };
+            self.lag.taken(raw);
             let place = (raw.topic, raw.partition);
             if let Some(attempt) = self.gather.careful.get(&place) {
                 let before =
@@ -311,7 +314,9 @@ impl<D: Decider> Run<D> {
         Ok(())
     }
 
-    fn watch(&self) {
+    fn watch(&mut self) {
+        let now_ms = self.clock.now().timestamp_millis();
+        self.lag.show(self.execute.positions(), &self.consumer.last_ends(), now_ms, &self.metrics);
         let backlog = self.relay.backlog();
         self.overloaded.store(backlog > self.relay_backlog_max, Ordering::Relaxed);
         match self.relay.state() {
@@ -358,6 +363,7 @@ impl<D: Decider> Run<D> {
             Heard::Revoked { reply } => {
                 self.execute.revoke();
                 self.gather.revoke();
+                self.lag.clear();
                 let _ = reply.send(());
             }
             Heard::DataLossSuspected { place, next, low, high } => {

@@ -189,6 +189,7 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
         clock: Clock::new(database_now),
         gather,
         consumer,
+        lag: Default::default(),
         relay: relay.handle(),
         metrics,
         readiness,

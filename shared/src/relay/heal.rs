@@ -39,7 +39,7 @@ const REPEATED_MAX: i64 = 20_000;
 /// Events that are taken back at once, about; the caller appends them and asks again.
 const TAKEN_BACK_MAX: usize = 50_000;
 /// Messages of a partition that are read first; four times as many each time that it was not enough.
-const CHUNK: i64 = 500;
+const CHUNK: i64 = 10_000;
 /// A broker that gives nothing for so long is away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
