@@ -5,3 +5,4 @@ mod readme;
 mod samples;
 mod reachable;
 mod choreography;
+mod system;

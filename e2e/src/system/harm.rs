@@ -1,0 +1,71 @@
+//! Killing, freezing and starting again, for a test that has the system alone.
+
+use anyhow::Context;
+use cli::dev::{self, Status};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::System;
+
+impl System {
+    fn dir(&self) -> &std::path::Path {
+        self.dir.as_deref().unwrap_or_else(|| panic!("this system is not ours to stop and start"))
+    }
+
+    pub async fn refresh(&mut self) -> &Status {
+        let status = dev::status(self.dir()).await;
+        match status {
+            Ok(Some(status)) => self.status = status,
+            Ok(None) => panic!("the system's folder is gone"),
+            Err(error) => panic!("{error:#}"),
+        }
+        &self.status
+    }
+
+    /// The process of a service; it must run.
+    pub fn pid(&self, name: &str, replica: u16) -> i32 {
+        let service = self.status.service(name, replica);
+        let pid = service.and_then(|service| service.pid);
+        pid.unwrap_or_else(|| panic!("{name} (replica {replica}) does not run"))
+    }
+
+    pub fn signal(&self, pid: i32, signal: Signal) {
+        kill(Pid::from_raw(pid), signal).unwrap_or_else(|error| panic!("process {pid}, {signal}: {error}"));
+    }
+
+    /// As `kill -9`, and then `fulfil dev restart`. Returns when it is ready again.
+    pub async fn kill_and_restart(&mut self, name: &str) {
+        self.signal(self.pid(name, 0), Signal::SIGKILL);
+        self.restart(name).await;
+    }
+
+    pub async fn restart(&mut self, name: &str) {
+        let restarted = dev::restart(self.dir(), name, 0, false).await;
+        self.status = restarted.unwrap_or_else(|error| panic!("{name} did not come back: {error:#}"));
+    }
+
+    pub async fn scale(&mut self, replicas: u16) {
+        let options = dev::Options {
+            dir: self.dir().to_owned(),
+            replicas: Some(replicas),
+            ports: dev::Ports::Auto,
+            ..dev::Options::default()
+        };
+        let scaled = dev::up(&options).await.context("scaling");
+        self.status = scaled.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// What a test that failed left frozen, dead or too many.
+    pub(super) async fn mend(&mut self) {
+        self.refresh().await;
+        for pid in self.status.services.iter().filter_map(|service| service.pid) {
+            self.signal(pid, Signal::SIGCONT);
+        }
+        let whole = self.status.services.iter().all(|service| service.pid.is_some() && service.replica == 0);
+        if !whole {
+            self.scale(1).await;
+        }
+    }
+}

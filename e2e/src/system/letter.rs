@@ -1,0 +1,69 @@
+//! Dead letters as they stand on their topic.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use shared::contract::{
+    dead_letter::{dead_letter_id, header},
+    envelope::Raw,
+    topics::Topic,
+};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{System, speak::structured, until};
+
+const LETTER_LIMIT: Duration = Duration::from_secs(30);
+
+impl System {
+    /// The record of a letter once it is there.
+    pub async fn letter(&self, id: Uuid) -> Arc<Raw> {
+        let is_it = |raw: &&Arc<Raw>| {
+            raw.headers.text(header::ID) == Some(&id.to_string())
+                && raw.headers.text(header::STATUS).is_none()
+        };
+        let look = || self.seen.on(Topic::DeadLetters).iter().find(is_it).cloned();
+        until(&format!("dead letter {id}"), LETTER_LIMIT, async || look()).await
+    }
+
+    /// A change of a letter once it is there.
+    pub async fn letter_is(&self, id: Uuid, status: &str) {
+        let is_it = |raw: &Arc<Raw>| {
+            raw.headers.text(header::ID) == Some(&id.to_string())
+                && raw.headers.text(header::STATUS) == Some(status)
+        };
+        let look = || self.seen.on(Topic::DeadLetters).iter().any(is_it).then_some(());
+        until(&format!("dead letter {id} to be {status}"), LETTER_LIMIT, async || look()).await;
+    }
+
+    /// What becomes of a message of that place in a group.
+    pub fn letter_id(&self, group: &str, topic: Topic, partition: i32, offset: i64) -> Uuid {
+        dead_letter_id(group, topic.name(), partition, offset)
+    }
+
+    /// How many messages of a key wait in a group.
+    pub async fn held(&self, group: &str, key: Uuid) -> i64 {
+        let mut connection = self.database(group).await;
+        let held = sqlx::query_scalar("select count(*) from held_message where key = $1")
+            .bind(key.to_string())
+            .fetch_one(&mut connection)
+            .await;
+        held.unwrap_or_else(|error| panic!("the held messages of {group}: {error}"))
+    }
+
+    pub async fn database(&self, service: &str) -> PgConnection {
+        let connected = PgConnection::connect(&self.service(service).database).await;
+        connected.unwrap_or_else(|error| panic!("the database of {service}: {error}"))
+    }
+
+    /// `value`: the edited message.
+    pub async fn redrive(&self, key: Uuid, id: Uuid, group: &str, value: Option<&Value>) {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        let mut data = json!({"dead_letter_id": id, "group": group, "by": "e2e", "reason": "mended"});
+        if let Some(value) = value {
+            data["value_base64"] = json!(STANDARD.encode(value.to_string()));
+        }
+        let command = structured("fulfil.dead-letter.redrive.v1", &data);
+        self.say(Topic::DeadLettersCommands, key, &command).await;
+    }
+}

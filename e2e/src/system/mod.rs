@@ -1,0 +1,148 @@
+//! One whole system for all the tests of a binary: Kafka, Postgres, the provider and the four services, as processes
+//! of their own on free ports, or the one that `FULFIL_SYSTEM` names. Spoken to over topics and HTTP alone.
+//!
+//! Tests that disturb nobody share it; one that kills, freezes or restores has it alone.
+
+mod keeper;
+mod seen;
+mod speak;
+mod harm;
+mod until;
+mod letter;
+mod check;
+
+use std::{env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
+
+use anyhow::Context;
+use cli::dev::{self, Options, Ports, ServiceStatus, Status};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use shared::broker::BrokerSettings;
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use seen::{Seen, Told};
+pub use speak::{Answer, Order, record, structured};
+pub use until::until;
+
+/// A file with the object of `fulfil dev status --json`: the system to use, started and stopped by somebody else.
+pub const SYSTEM_VARIABLE: &str = "FULFIL_SYSTEM";
+
+/// A system, for as long as a test runs.
+pub struct System {
+    pub status: Status,
+    pub broker: BrokerSettings,
+    pub seen: Arc<Seen>,
+    http: reqwest::Client,
+    /// `None` where it is not ours to stop and start.
+    dir: Option<PathBuf>,
+    _turn: Turn,
+}
+
+/// Held for as long as a test runs.
+enum Turn {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+struct Started {
+    dir: Option<PathBuf>,
+    status: Status,
+    seen: Arc<Seen>,
+    /// Open until this process ends, however it ends: then the keeper stops the system.
+    _keeper: Option<ChildStdin>,
+}
+
+/// A start that failed is not tried again by every test.
+static STARTED: OnceCell<Result<Started, String>> = OnceCell::const_new();
+static TURN: RwLock<()> = RwLock::const_new(());
+
+impl System {
+    /// Beside other tests.
+    pub async fn shared() -> Self {
+        let turn = Turn::Shared { _guard: TURN.read().await };
+        Self::take(turn).await
+    }
+
+    /// With no other test at work. `None` where the system is not ours to disturb; the test is then skipped.
+    pub async fn alone() -> Option<Self> {
+        if env::var_os(SYSTEM_VARIABLE).is_some() {
+            eprintln!(
+                "skipped: it stops and starts processes, and {SYSTEM_VARIABLE} is somebody else's system"
+            );
+            return None;
+        }
+        let turn = Turn::Alone { _guard: TURN.write().await };
+        Some(Self::take(turn).await)
+    }
+
+    async fn take(turn: Turn) -> Self {
+        let started = STARTED.get_or_init(async || start().await.map_err(|error| format!("{error:#}"))).await;
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => panic!("the system did not start: {error}"),
+        };
+        let mut system = Self {
+            status: started.status.clone(),
+            broker: BrokerSettings::new(started.status.kafka.clone()),
+            seen: Arc::clone(&started.seen),
+            http: client(),
+            dir: started.dir.clone(),
+            _turn: turn,
+        };
+        if let Turn::Alone { .. } = system._turn {
+            system.mend().await;
+        }
+        system
+    }
+
+    fn wake(&self) {
+        for pid in self.status.services.iter().filter_map(|service| service.pid) {
+            // Gone by now is as good.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
+    }
+
+    pub fn service(&self, name: &str) -> &ServiceStatus {
+        let found = self.status.service(name, 0);
+        found.unwrap_or_else(|| panic!("there is no {name} in this system"))
+    }
+
+    pub fn provider(&self) -> &str {
+        self.status.provider.as_deref().unwrap_or_else(|| panic!("there is no provider in this system"))
+    }
+}
+
+/// A test that fails leaves nothing frozen.
+impl Drop for System {
+    fn drop(&mut self) {
+        if let Turn::Alone { .. } = self._turn {
+            self.wake();
+        }
+    }
+}
+
+async fn start() -> anyhow::Result<Started> {
+    let (dir, keeper, status) = match env::var_os(SYSTEM_VARIABLE) {
+        Some(file) => {
+            let text = fs::read(&file).with_context(|| format!("{}", file.display()))?;
+            (None, None, serde_json::from_slice::<Status>(&text)?)
+        }
+        None => {
+            let dir = keeper::folder();
+            let keeper = keeper::watch(&dir)?;
+            let options = Options { dir: dir.clone(), ports: Ports::Auto, ..Options::default() };
+            let status = dev::up(&options).await?;
+            (Some(dir), Some(keeper), status)
+        }
+    };
+    let seen = Seen::follow(BrokerSettings::new(status.kafka.clone()))?;
+    Ok(Started { dir, status, seen, _keeper: keeper })
+}
+
+fn client() -> reqwest::Client {
+    // One a test: its connections belong to the test's runtime.
+    let client = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(30)).build();
+    client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
+}

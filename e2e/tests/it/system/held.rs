@@ -1,0 +1,57 @@
+//! A valid event that no state allows: put aside, its key held, mended, and then everything behind it in order.
+
+use std::time::Duration;
+
+use e2e::system::{Order, System, structured, until};
+use serde_json::json;
+use shared::contract::topics::Topic;
+
+const GROUP: &str = "order-service";
+
+#[tokio::test]
+async fn an_impossible_event_holds_its_key_until_it_is_redriven_and_its_followers_go_on_in_order() {
+    let mut system = System::shared().await;
+    let sku = system.stocked(10).await;
+    // The provider is silent at first: time for the event that cannot be.
+    let order = Order::new(&sku, 1, 1_014);
+    system.publish(vec![order.create()]).await;
+    system.happens(order.id, "fulfil.payment.requested.v1").await;
+    let impossible = structured("fulfil.stock.committed.v1", &json!({"order_id": order.id}));
+    let place = system.say(Topic::InventoryEvents, order.id, &impossible).await;
+    let letter = system.letter_id(GROUP, Topic::InventoryEvents, place.partition, place.offset);
+    let dead = system.letter(letter).await;
+    assert_eq!(dead.value.as_deref(), Some(impossible.to_string().as_bytes()));
+    assert_eq!(dead.headers.text("dlq.stage"), Some("decide"));
+
+    // The yes of the provider waits behind it, while other orders flow.
+    system.happens(order.id, "fulfil.payment.authorized.v1").await;
+    until("the follower to be held", Duration::from_secs(20), async || {
+        (system.held(GROUP, order.id).await >= 1).then_some(())
+    })
+    .await;
+    let other = Order::new(&sku, 1, 100);
+    system.publish(vec![other.create()]).await;
+    assert_eq!(system.end(other.id).await, "completed");
+    assert!(!system.seen.has(order.id, "fulfil.order.confirmed.v1"), "nothing of this key was processed");
+
+    // Mended into an event that the order may hear.
+    let lines = json!([{"sku": sku, "quantity": 1}]);
+    let data = json!({"order_id": order.id, "lines": lines, "amount": {"minor": 1_014, "currency": "EUR"}});
+    let mended = structured("fulfil.stock.reserved.v1", &data);
+    system.redrive(order.id, letter, GROUP, Some(&mended)).await;
+    system.letter_is(letter, "redriven").await;
+    assert_eq!(system.end(order.id).await, "completed");
+    assert_eq!(system.held(GROUP, order.id).await, 0);
+    let story = system.seen.story(order.id);
+    let of_order: Vec<&str> = story
+        .iter()
+        .filter(|told| told.topic == Topic::OrdersEvents)
+        .map(|told| told.message_type.trim_start_matches("fulfil.order."))
+        .collect();
+    assert_eq!(of_order, ["created.v2", "confirmed.v1", "progressed.v1", "completed.v1"]);
+    until("both goods to be gone", Duration::from_secs(10), async || {
+        (system.seen.levels(&sku) == (8, 0)).then_some(())
+    })
+    .await;
+    system.adds_up().await;
+}

@@ -1,0 +1,6 @@
+//! The whole system, spoken to as its users do.
+
+mod edge;
+mod paths;
+mod malformed;
+mod held;
