@@ -9,7 +9,10 @@ use shared::{
     },
     decider::Existing,
     engine::inbox::{Answer, Inbox},
-    http::{self, PathParam, Problem, Token, Trace, documented, problem::ProblemBody},
+    http::{
+        self, PathParam, Problem, Token, Trace, documented,
+        problem::{OfAnyCommand, ProblemBody},
+    },
 };
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -74,11 +77,7 @@ struct Levels {
     request_body(content = ReceiveBody, content_type = "application/json"),
     responses(
         (status = 202, description = "It is in stock", body = Levels),
-        (status = 400, description = "Cannot be read", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Over 64 KiB", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid`, or `idempotency-key-reused`: another change has this reference", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much to do; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        OfAnyCommand,
     )
 )]
 async fn receive(
@@ -99,12 +98,8 @@ async fn receive(
     request_body(content = AdjustBody, content_type = "application/json"),
     responses(
         (status = 202, description = "It is corrected", body = Levels),
-        (status = 400, description = "Cannot be read", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`insufficient-stock`: less would be left than is reserved", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Over 64 KiB", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid`, or `idempotency-key-reused`: another change has this reference", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much to do; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        OfAnyCommand,
     )
 )]
 async fn adjust(

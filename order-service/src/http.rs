@@ -19,7 +19,7 @@ use shared::{
         IdempotencyKey, JsonOrNothing, PathParam, Problem, Token, Trace,
         body::{json_bytes, read},
         documented,
-        problem::ProblemBody,
+        problem::{OfAnyCommand, ProblemBody},
     },
 };
 use utoipa::{OpenApi, ToSchema};
@@ -45,7 +45,7 @@ pub fn described() -> OpenApiRouter<Inbox<Orders>> {
 ))]
 struct Document;
 
-/// Either shape. Each is read as itself and not by trying both, so that what is wrong is said of the right one.
+/// One of two shapes
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 enum CreateBody {
@@ -114,11 +114,7 @@ struct Accepted {
     request_body(content = inline(CreateBody), content_type = "application/json"),
     responses(
         (status = 202, description = "The order is created", body = Accepted, headers(("Location" = String))),
-        (status = 400, description = "Cannot be read", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Over 64 KiB", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid`, or `idempotency-key-reused`: another order has this key", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much to do; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        OfAnyCommand,
     )
 )]
 async fn create(
@@ -149,11 +145,9 @@ async fn create(
     request_body(content = Option<CancelBody>, content_type = "application/json"),
     responses(
         (status = 202, description = "The order is cancelled", body = Accepted),
-        (status = 400, description = "Cannot be read", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`order-state`: it is completed", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much to do; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        OfAnyCommand,
     )
 )]
 async fn cancel(
@@ -175,7 +169,8 @@ async fn cancel(
         .into_response())
 }
 
-/// The second shape has lines, and where both could be meant it is the second.
+/// The second shape has lines, and where both could be meant it is the second. Each is read as itself and not by
+/// trying both, so that what is wrong is said of the right one.
 fn parsed(bytes: &[u8]) -> Result<CreateBody, Problem> {
     #[derive(Deserialize)]
     struct Shape {

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use shared::{
     contract::ids::OrderId,
     engine::inbox::Inbox,
-    http::{self, Problem, Trace, documented, problem::ProblemBody},
+    http::{
+        self, Problem, Trace, documented,
+        problem::{OfAnyCommand, ProblemBody},
+    },
 };
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -48,12 +51,8 @@ struct Accepted {
     request_body(content = Callback, content_type = "application/json"),
     responses(
         (status = 202, description = "The provider will be asked", body = Accepted),
-        (status = 400, description = "Cannot be read", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "No such payment", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Over 64 KiB", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`invalid`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much to do; see Retry-After", body = ProblemBody, content_type = "application/problem+json"),
+        OfAnyCommand,
     )
 )]
 async fn called_back(

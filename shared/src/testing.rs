@@ -69,6 +69,18 @@ pub async fn database() -> String {
     format!("postgres://{TEST_ROLE}@{host}:{port}/{name}")
 }
 
+/// Compares a text with a file of the project; `UPDATE=1` writes the file instead.
+///
+/// # Panics
+/// Where they differ, saying how to bring the file up to date.
+pub fn committed(path: &str, text: &str) {
+    if env::var_os("UPDATE").is_some() {
+        return fs::write(path, text).unwrap_or_else(|error| panic!("{path} cannot be written: {error}"));
+    }
+    let found = fs::read_to_string(path).unwrap_or_default();
+    assert!(found == text, "{path} is not up to date: run this test with UPDATE=1 and look at what changed");
+}
+
 const HOW_TO_START: &str = "`make test` starts test servers by itself; for one test alone run `make servers` \
                             and then the `export` line that it prints";
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
 
 mod given;
+mod http;
 mod properties;
 mod stock;
 mod transitions;

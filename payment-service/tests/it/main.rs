@@ -2,6 +2,7 @@
 
 mod calls;
 mod given;
+mod http;
 mod life;
 mod provider;
 mod transitions;

@@ -53,6 +53,29 @@ pub struct ProblemBody<'a> {
     pub errors: &'a [FieldError],
 }
 
+/// What any command can be answered with, for the OpenAPI documents.
+#[derive(Debug, utoipa::IntoResponses)]
+pub enum OfAnyCommand<'a> {
+    /// Cannot be read
+    #[response(status = 400, content_type = "application/problem+json")]
+    Unreadable(ProblemBody<'a>),
+    /// Over 64 KiB
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(ProblemBody<'a>),
+    /// Not JSON
+    #[response(status = 415, content_type = "application/problem+json")]
+    UnsupportedMediaType(ProblemBody<'a>),
+    /// `invalid`, or `idempotency-key-reused`: something else was said under this key or reference
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(ProblemBody<'a>),
+    /// Too much to do; see Retry-After
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(ProblemBody<'a>),
+    /// No answer yet; what was asked may still be done
+    #[response(status = 504, content_type = "application/problem+json")]
+    NoAnswerYet(ProblemBody<'a>),
+}
+
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after_seconds: None }
