@@ -9,3 +9,4 @@ pub mod read_model;
 pub mod project;
 pub mod commands;
 pub mod http;
+pub mod serve;

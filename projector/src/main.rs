@@ -1,0 +1,7 @@
+//! The projector's process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    projector::serve::main()
+}
