@@ -105,7 +105,14 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_listening_is_unreachable() {
-        let error = reqwest::get("http://127.0.0.1:1/").await.unwrap_err();
+        let error = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .get("http://127.0.0.1:1/")
+            .send()
+            .await
+            .unwrap_err();
         assert_eq!(of(&anyhow::Error::from(error).context("asking")), Exit::Unreachable);
     }
 }

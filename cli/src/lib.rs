@@ -7,6 +7,7 @@ pub mod event;
 pub mod topic;
 pub mod dlq;
 pub mod dev;
+pub mod demo;
 pub mod doctor;
 
 pub mod audit;

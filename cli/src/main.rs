@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use cli::{dev, dlq, doctor, event, exit, order, output::Output, stock, topic};
+use cli::{demo, dev, dlq, doctor, event, exit, order, output::Output, stock, topic};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -35,6 +35,8 @@ enum Command {
     Dlq(dlq::DlqArgs),
     /// Is it up, is it keeping up, and does everything add up
     Doctor(doctor::DoctorArgs),
+    /// One order down each path of the saga, told as it happens
+    Demo(demo::DemoArgs),
     /// Everything on this machine, without containers
     Dev(dev::DevArgs),
     /// Completions for a shell, such as: fulfil completions bash > /etc/bash_completion.d/fulfil
@@ -69,6 +71,7 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Topic(args) => topic::run(args, output).await,
         Command::Dlq(args) => dlq::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
+        Command::Demo(args) => demo::run(args, output).await,
         Command::Dev(args) => dev::run(args, arguments.json).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "fulfil", &mut std::io::stdout());

@@ -29,7 +29,7 @@ struct FieldError {
 }
 
 pub fn client() -> anyhow::Result<Client> {
-    Ok(Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).build()?)
+    Ok(Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(TIMEOUT).build()?)
 }
 
 /// # Errors

@@ -210,8 +210,31 @@ async fn execute(
     report(letters, &said, which.timeout, output)
 }
 
-/// With the key of the letter, so that the replica which owns it gets the command.
 fn record(letter: &Letter, command: DeadLetterCommand) -> anyhow::Result<Record> {
+    command_record(&letter.id, letter.key.clone(), command)
+}
+
+/// A redrive as it goes onto `dead-letters.commands`; `value` where it was mended.
+pub fn redrive_record(
+    letter_id: &str,
+    group: &str,
+    key: Option<Bytes>,
+    value: Option<&[u8]>,
+    by: &str,
+    reason: &str,
+) -> anyhow::Result<Record> {
+    let redrive = RedriveDeadLetter {
+        dead_letter_id: letter_id.parse()?,
+        group: group.to_owned(),
+        value_base64: value.map(|value| STANDARD.encode(value)),
+        by: by.to_owned(),
+        reason: reason.to_owned(),
+    };
+    command_record(letter_id, key, DeadLetterCommand::Redrive(redrive))
+}
+
+/// With the key of the letter, so that the replica which owns it gets the command.
+fn command_record(letter_id: &str, key: Option<Bytes>, command: DeadLetterCommand) -> anyhow::Result<Record> {
     let message = Message::DeadLetterCommand(command);
     let manual = Manual {
         message_type: message.message_type(),
@@ -221,8 +244,8 @@ fn record(letter: &Letter, command: DeadLetterCommand) -> anyhow::Result<Record>
         time: crate::event::now(),
         traceparent: None,
     };
-    let mut record: Record = manual.encode(Topic::DeadLettersCommands, &letter.id)?.into();
-    record.key = letter.key.clone().or_else(|| Some(Bytes::from(letter.id.clone())));
+    let mut record: Record = manual.encode(Topic::DeadLettersCommands, letter_id)?.into();
+    record.key = key.or_else(|| Some(Bytes::from(letter_id.to_owned())));
     Ok(record)
 }
 

@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::{output::Output, place::PlaceArgs};
 
+pub use command::redrive_record;
 pub use letters::{Letter, load};
 
 #[derive(Debug, Args)]

@@ -61,7 +61,7 @@ async fn services(place: &Place) -> Vec<Check> {
                 .collect()
         }
     };
-    let Ok(client) = Client::builder().timeout(PROBE_TIMEOUT).build() else { return Vec::new() };
+    let Ok(client) = Client::builder().no_proxy().timeout(PROBE_TIMEOUT).build() else { return Vec::new() };
     let mut checks = Vec::with_capacity(known.len());
     for (name, admin) in known {
         checks.push(ready(&client, &name, &admin).await);
