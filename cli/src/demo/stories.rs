@@ -189,10 +189,6 @@ async fn impossible(stage: &mut Stage) -> anyhow::Result<Told> {
     let (letter_id, group, key) = (part(header::ID), part(header::GROUP), letter.raw.key.clone());
     // Now the yes comes in and has to wait behind the letter.
     stage.until(&["payment.authorized"]).await?;
-    stage.typed(&format!(
-        "fulfil dlq redrive {} --set type=fulfil.stock.reserved.v1 --set 'data.lines=[…]' …",
-        short(&letter_id)
-    ));
     let mended = json!({
         "specversion": "1.0", "id": Uuid::now_v7(), "source": SOURCE_CLI, "type": "fulfil.stock.reserved.v1",
         "data": {
@@ -200,6 +196,10 @@ async fn impossible(stage: &mut Stage) -> anyhow::Result<Told> {
             "amount": {"minor": SILENT_MINOR, "currency": "EUR"},
         },
     });
+    stage.typed(&format!(
+        "fulfil dlq redrive {} --reason 'meant stock.reserved' --value - <<< '{mended}'",
+        short(&letter_id)
+    ));
     let redrive = crate::dlq::redrive_record(
         &letter_id,
         &group,

@@ -115,12 +115,7 @@ fn described(letter: &Letter, waiting: &Waiting, output: Output) -> Vec<String> 
     field("key", letter.key.as_deref().map_or_else(|| "none".to_owned(), printable));
     field(
         "died",
-        format!(
-            "{}, delivered {} times, build {}",
-            at(letter.failed_at_ms),
-            letter.delivery_count,
-            letter.build
-        ),
+        format!("{}, at delivery {}, build {}", at(letter.failed_at_ms), letter.delivery_count, letter.build),
     );
     field("error", format!("{} ({})", output.paint(Tone::Bad, &letter.code), letter.stage));
     field("", letter.message.clone());
@@ -169,6 +164,9 @@ fn waiter(row: &HeldRow) -> String {
 /// JSON indented, text as it is, bytes as a dump.
 fn value(bytes: &[u8]) -> Vec<String> {
     let Ok(text) = std::str::from_utf8(bytes) else { return dump(bytes) };
+    if text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
+        return dump(bytes);
+    }
     if text.chars().count() > TEXT_CHARS_MAX {
         let mut lines: Vec<String> =
             vec![printable(text.chars().take(TEXT_CHARS_MAX).collect::<String>().as_bytes())];
@@ -215,7 +213,11 @@ mod tests {
     #[test]
     fn a_value_is_shown_as_what_it_is() {
         assert_eq!(value(br#"{"a":1}"#), ["{", "  \"a\": 1", "}"]);
-        assert_eq!(value(b"hello \x1b[2J"), ["hello ·[2J"]);
+        assert_eq!(value(b"hello\nyou"), ["hello", "you"]);
+        assert_eq!(
+            value(b"\x1b[2J")[0].trim_end(),
+            "000000  1b 5b 32 4a                                      .[2J"
+        );
         assert_eq!(value(b"\xff\x00abc"), ["000000  ff 00 61 62 63                                   ..abc"]);
         assert!(value(b"").is_empty());
     }

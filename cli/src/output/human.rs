@@ -21,6 +21,7 @@ pub fn duration_ms(ms: i64) -> String {
         10..60 => format!("{seconds} s"),
         60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ if seconds % 86_400 < 3600 => format!("{}d", seconds / 86_400),
         _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
     };
     format!("{sign}{text}")
@@ -83,6 +84,7 @@ mod tests {
             (185_000, "3m 05s"),
             (7_800_000, "2h 10m"),
             (273_600_000, "3d 4h"),
+            (172_800_000, "2d"),
             (-1_500, "-1.5 s"),
         ] {
             assert_eq!(duration_ms(ms), text);

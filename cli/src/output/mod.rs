@@ -10,7 +10,6 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 pub use human::{ago, bytes, clock, count, duration, duration_ms};
@@ -78,22 +77,29 @@ impl Output {
             }
             return;
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(columns.iter().map(|column| {
-            let (Column::Left(title) | Column::Right(title)) = column;
-            self.paint(Tone::Dim, title)
-        }));
-        for row in rows {
-            table.add_row(row.into_iter().zip(columns).map(|(text, column)| match column {
-                Column::Left(_) => Cell::new(text),
-                Column::Right(_) => Cell::new(text).set_alignment(CellAlignment::Right),
-            }));
+        let titles = columns.iter().map(|column| self.paint(Tone::Dim, column.title()));
+        let rows: Vec<Vec<String>> = std::iter::once(titles.collect()).chain(rows).collect();
+        let widths: Vec<usize> = (0..columns.len())
+            .map(|index| rows.iter().filter_map(|row| row.get(index)).map(|cell| paint::width(cell)).max())
+            .map(Option::unwrap_or_default)
+            .collect();
+        for row in &rows {
+            let cells = row.iter().zip(columns).zip(&widths).map(|((cell, column), width)| {
+                let space = " ".repeat(width - paint::width(cell));
+                match column {
+                    Column::Left(_) => format!("{cell}{space}"),
+                    Column::Right(_) => format!("{space}{cell}"),
+                }
+            });
+            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
         }
-        for line in table.lines() {
-            self.line(line.trim_end());
-        }
+    }
+}
+
+impl Column {
+    fn title(&self) -> &'static str {
+        let (Self::Left(title) | Self::Right(title)) = self;
+        title
     }
 }
 

@@ -25,6 +25,20 @@ impl Tone {
 /// Of the 256 colours, those that can be told apart and read on black and on white.
 const DISTINCT: [u8; 12] = [33, 37, 64, 70, 99, 130, 133, 136, 161, 166, 172, 203];
 
+/// Characters that are seen: what paints does not count.
+pub(super) fn width(text: &str) -> usize {
+    let (mut width, mut in_code) = (0, false);
+    for c in text.chars() {
+        match c {
+            '\x1b' => in_code = true,
+            'm' if in_code => in_code = false,
+            _ if in_code => {}
+            _ => width += 1,
+        }
+    }
+    width
+}
+
 pub(super) fn paint(colour: bool, tone: Tone, text: &str) -> String {
     if !colour || text.is_empty() {
         return text.to_owned();
@@ -39,4 +53,15 @@ pub(super) fn paint(colour: bool, tone: Tone, text: &str) -> String {
         Tone::Of(number) => format!("38;5;{number}"),
     };
     format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paint_has_no_width() {
+        assert_eq!(width(&paint(true, Tone::of("a"), "2 × m")), 5);
+        assert_eq!(paint(false, Tone::Bad, "x"), "x");
+    }
 }

@@ -1,0 +1,93 @@
+//! What needs no server.
+
+use serde_json::Value;
+use shared::contract::catalogue::entries;
+
+use super::{fulfil, lines, said};
+
+const NOBODY: &str = "127.0.0.1:1";
+
+#[test]
+fn every_type_is_listed_one_object_a_line() {
+    let listed = fulfil(&["event", "types", "--json"]);
+    let types: Vec<Value> = lines(&listed).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(types.len(), entries().len());
+    for (listed, entry) in types.iter().zip(entries()) {
+        assert_eq!(listed["type"], entry.message_type);
+        assert_eq!(listed["topic"], entry.topic.name());
+        assert_eq!(listed["newest"], entry.newest);
+    }
+}
+
+#[test]
+fn in_a_pipe_there_is_no_colour_and_no_head() {
+    let listed = fulfil(&["event", "types"]);
+    assert_eq!(lines(&listed)[0], "fulfil.order.create.v1\torders.commands\told, still read");
+    assert!(!listed.stdout.contains(&0x1b));
+}
+
+#[test]
+fn an_example_is_valid_and_its_schema_is_the_committed_one() {
+    for entry in entries() {
+        let example = fulfil(&["event", "new", entry.message_type]);
+        let example: Value = serde_json::from_slice(&example.stdout).unwrap();
+        assert_eq!(example["type"], entry.message_type);
+    }
+    let schema = fulfil(&["event", "schema", "order.created", "--json"]);
+    let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/schemas/order.created.v2.json");
+    let committed: Value = serde_json::from_str(&std::fs::read_to_string(committed).unwrap()).unwrap();
+    assert_eq!(schema, committed);
+}
+
+#[test]
+fn the_ends_have_the_codes_of_the_contract() {
+    for (arguments, code) in [
+        (&["event", "types"][..], 0),
+        (&["event", "types", "--nonsense"], 2),
+        (&["nonsense"], 2),
+        (&["event", "schema", "order.vanished"], 3),
+        (&["event", "send", "stock.receive", "--set", "quantity=0", "-b", NOBODY], 4),
+        (&["order", "get", "zz"], 2),
+        (&["order", "get", "0198f3c2-5a10-7c31-9d44-0a4be1c25f01", "--projector", "http://127.0.0.1:1"], 7),
+        (&["topic", "list", "-b", NOBODY, "-X", "partitioner=random"], 78),
+        (&["topic", "list", "-b", NOBODY, "-X", "nonsense"], 2),
+    ] {
+        let ended = fulfil(arguments);
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {}", said(&ended));
+        assert!(code == 0 || ended.stdout.is_empty(), "what went wrong is not data: {arguments:?}");
+        assert!(code == 0 || !ended.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_not_there_names_the_address_and_the_next_step() {
+    let ended = fulfil(&["stock", "list", "--projector", "http://127.0.0.1:1"]);
+    assert_eq!(
+        said(&ended),
+        "fulfil: http://127.0.0.1:1 is not there: is the system up? fulfil dev status\n"
+    );
+}
+
+#[test]
+fn a_dry_run_sends_nothing_and_shows_all() {
+    let shown =
+        fulfil(&["event", "send", "order.create", "-n", "3", "--duplicate", "2", "--dry-run", "-b", NOBODY]);
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    let events = lines(&shown);
+    assert_eq!(events.len(), 6);
+    let event: Value = serde_json::from_str(&events[0]).unwrap();
+    assert_eq!(
+        (event["specversion"].as_str(), event["type"].as_str()),
+        (Some("1.0"), Some("fulfil.order.create.v2"))
+    );
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = fulfil(&["completions", shell]);
+        let text = String::from_utf8(completions.stdout).unwrap();
+        assert!(text.contains("timeline") && text.contains("redrive"), "{shell}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Sending and watching on a real broker. Its topics are shared by all tests, so each looks for its own keys.
+
+use serde_json::Value;
+use shared::{
+    broker::{BrokerSettings, topics::ensure_topics},
+    testing,
+};
+
+use super::{fulfil, lines, said};
+
+async fn broker() -> String {
+    let bootstrap = testing::kafka();
+    ensure_topics(&BrokerSettings::new(&bootstrap), 4, -1).await.unwrap();
+    bootstrap
+}
+
+fn own_sku() -> String {
+    format!("SKU-{}", uuid::Uuid::now_v7().simple())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_is_printed_with_its_place_and_found_there() {
+    let (broker, sku) = (broker().await, own_sku());
+    let set = format!("sku={sku}");
+    let sent = fulfil(&[
+        "event",
+        "send",
+        "stock.receive",
+        "--set",
+        &set,
+        "-H",
+        "shop=web",
+        "-n",
+        "300",
+        "--duplicate",
+        "2",
+        "--shuffle",
+        "--json",
+        "-b",
+        &broker,
+    ]);
+    assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
+    let sent: Vec<Value> = lines(&sent).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(sent.len(), 600);
+    let mut places: Vec<i64> = sent.iter().map(|sent| sent["offset"].as_i64().unwrap()).collect();
+    places.sort_unstable();
+    places.dedup();
+    assert_eq!(places.len(), 600, "one key is one partition, and each message has its own place there");
+
+    let found = fulfil(&[
+        "topic",
+        "watch",
+        "inventory.commands",
+        "-o",
+        "start",
+        "-e",
+        "--where",
+        &set,
+        "--json",
+        "-b",
+        &broker,
+    ]);
+    assert_eq!(found.status.code(), Some(0), "{}", said(&found));
+    let found: Vec<Value> = lines(&found).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found.len(), 600);
+    let first = &found[0];
+    assert_eq!(first["type"], "fulfil.stock.receive.v1");
+    assert_eq!((first["key"].as_str(), first["headers"]["shop"].as_str()), (Some(sku.as_str()), Some("web")));
+    assert_eq!(first["data"]["sku"], sku.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_says_when_where_whose_and_what() {
+    let (broker, sku) = (broker().await, own_sku());
+    fulfil(&[
+        "event",
+        "send",
+        "stock.receive",
+        "--key",
+        &sku,
+        "--set",
+        "quantity=7",
+        "--set",
+        "reference=r",
+        "-b",
+        &broker,
+    ]);
+    let watched = fulfil(&[
+        "topic",
+        "watch",
+        "inventory.commands",
+        "-o",
+        "@-10m",
+        "-e",
+        "--where",
+        &format!("key={sku}"),
+        "-b",
+        &broker,
+    ]);
+    let lines = lines(&watched);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let (_, said) = lines[0].split_once("stock.receive").unwrap();
+    assert_eq!(said.trim(), format!("7 × {sku}  “r”"));
+    assert!(lines[0].contains("inventory.commands["), "{}", lines[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_or_topic_that_is_not_there_is_not_found() {
+    let broker = broker().await;
+    let ended = fulfil(&["topic", "watch", "orders.events", "-p", "999", "-e", "-b", &broker]);
+    assert_eq!(ended.status.code(), Some(3), "{}", said(&ended));
+    assert!(said(&ended).contains("orders.events has no partition 999"), "{}", said(&ended));
+    let ended = fulfil(&["topic", "watch", "orders.vanished", "-b", &broker]);
+    assert_eq!(ended.status.code(), Some(2));
+    let ended = fulfil(&["event", "send", "stock.receive", "-p", "999", "--json", "-b", &broker]);
+    assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
+}
