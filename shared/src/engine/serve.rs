@@ -128,7 +128,7 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
 
     let mut stopping = std::pin::pin!(shutdown.requested());
     let started = tokio::select! {
-        started = start::<D>(&settings, &broker, &readiness) => started?,
+        started = start(&settings, &broker, &readiness) => started?,
         () = &mut stopping => return Ok(()),
     };
     let Started { partitions, database_now } = started;
@@ -221,7 +221,7 @@ struct Started {
 }
 
 /// Waits for the servers, and refuses what waiting does not mend.
-async fn start<D: Decider>(
+async fn start(
     settings: &Settings,
     broker: &BrokerSettings,
     readiness: &Readiness,

@@ -28,10 +28,13 @@ pub(super) struct Timers {
     backlogs: HashMap<i32, Backlog>,
 }
 
+/// The ends, `None` where the broker does not say.
+type Asked = oneshot::Receiver<Option<Vec<(Topic, i64)>>>;
+
 /// What must be processed before tasks of a partition that wait for it may run.
 #[derive(Default)]
 struct Backlog {
-    asked: Option<(Timestamp, oneshot::Receiver<Option<Vec<(Topic, i64)>>>)>,
+    asked: Option<(Timestamp, Asked)>,
     /// When the ends were asked for, and what they were.
     ends: Option<(Timestamp, Vec<(Topic, i64)>)>,
     /// Everything that was there at this time is processed.

@@ -228,7 +228,7 @@ fn what_others_append_is_folded_before_the_batch_is_decided_again() {
     world.take(vec![create]);
     // Another replica confirms the order, between our decision and our append.
     let mut other = World::new();
-    std::mem::swap(&mut other.model.log, &mut world.model.log.clone());
+    other.model.log = world.model.log.clone();
     other.execute = process(1);
     other.assign();
     let authorized = other.authorized(order(1));

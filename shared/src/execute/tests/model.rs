@@ -144,7 +144,7 @@ impl Model {
                     let appended = self.append(&append, now);
                     execute.appended(&appended)
                 }
-                Step::Tail { after, .. } => execute.tailed(&self.log[after as usize..].to_vec()),
+                Step::Tail { after, .. } => execute.tailed(&self.log[after as usize..]),
             };
         }
     }
