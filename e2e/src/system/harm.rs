@@ -1,5 +1,7 @@
 //! Killing, freezing and starting again, for a test that has the system alone.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
 use cli::dev::{self, Status};
 use nix::{
@@ -7,7 +9,12 @@ use nix::{
     unistd::Pid,
 };
 
+use tokio::time::sleep;
+
 use super::System;
+
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
 
 impl System {
     fn dir(&self) -> &std::path::Path {
@@ -42,8 +49,22 @@ impl System {
     }
 
     pub async fn restart(&mut self, name: &str) {
-        let restarted = dev::restart(self.dir(), name, 0, false).await;
+        self.restart_replica(name, 0).await;
+    }
+
+    pub async fn restart_replica(&mut self, name: &str, replica: u16) {
+        let restarted = dev::restart(self.dir(), name, replica, false).await;
         self.status = restarted.unwrap_or_else(|error| panic!("{name} did not come back: {error:#}"));
+    }
+
+    /// Stopped in good order, and not started again.
+    pub async fn stop(&mut self, name: &str) {
+        self.signal(self.pid(name, 0), Signal::SIGTERM);
+        let deadline = Instant::now() + STOP_LIMIT;
+        while self.refresh().await.service(name, 0).is_some_and(|service| service.pid.is_some()) {
+            assert!(Instant::now() < deadline, "{name} does not stop");
+            sleep(POLL).await;
+        }
     }
 
     pub async fn scale(&mut self, replicas: u16) {

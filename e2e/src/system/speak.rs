@@ -108,6 +108,17 @@ impl System {
         Answer { status, location, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
     }
 
+    /// A counter of a process, summed over its labels.
+    pub async fn metric(&self, service: &str, replica: u16, name: &str) -> f64 {
+        let found = self.status.service(service, replica);
+        let admin = &found.unwrap_or_else(|| panic!("there is no {service} (replica {replica})")).admin;
+        let answer = self.call(Method::GET, &format!("{admin}/metrics"), None).await;
+        let Value::String(text) = answer.body else { panic!("{admin}/metrics is JSON") };
+        let is_of_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+        text.lines().filter(is_of_it).filter_map(value).sum()
+    }
+
     /// A sku that no other test knows, with so many on hand.
     pub async fn stocked(&self, quantity: i64) -> String {
         let sku = format!("E2E-{}", &Uuid::now_v7().simple().to_string()[20..]);
@@ -134,6 +145,15 @@ impl System {
     /// `completed` or `settled`.
     pub async fn end(&self, order: Uuid) -> &'static str {
         until(&format!("the end of order {order}"), END_LIMIT, async || self.seen.end(order)).await
+    }
+
+    /// Waits until the view says so.
+    pub async fn shown(&self, order: Uuid, status: &str) {
+        let path = format!("/orders/{order}");
+        until(&format!("the view to show order {order} as {status}"), END_LIMIT, async || {
+            (self.get("projector", &path).await.body["status"] == status).then_some(())
+        })
+        .await;
     }
 
     pub async fn happens(&self, order: Uuid, message_type: &str) {

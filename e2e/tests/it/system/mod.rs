@@ -4,3 +4,7 @@ mod edge;
 mod paths;
 mod malformed;
 mod held;
+mod thousand;
+mod replicas;
+mod restored;
+mod view;

@@ -1,0 +1,126 @@
+//! Two of each service: they share the work, and one is enough.
+
+use std::time::{Duration, Instant};
+
+use e2e::system::{Order, System, until};
+use nix::sys::signal::Signal;
+
+const WRITERS: [&str; 3] = ["order-service", "inventory-service", "payment-service"];
+const LIMIT: Duration = Duration::from_secs(60);
+const STOCK: i64 = 10_000;
+const CONSUMED: &str = "messaging_client_consumed_messages_total";
+const SENT: &str = "messaging_client_sent_messages_total";
+
+#[tokio::test]
+async fn two_replicas_share_the_work_and_one_goes_on_when_the_other_is_killed() {
+    let Some(mut system) = System::alone().await else { return };
+    let sku = system.stocked(STOCK).await;
+    system.scale(2).await;
+    shared_by_now(&system, &sku).await;
+
+    let before = figures(&system, CONSUMED).await;
+    complete(&system, &sku, 200).await;
+    let after = figures(&system, CONSUMED).await;
+    for (service, (before, after)) in WRITERS.iter().zip(before.iter().zip(&after)) {
+        let taken = [after[0] - before[0], after[1] - before[1]];
+        let all: f64 = taken.iter().sum();
+        assert!(taken.iter().all(|taken| taken * 4.0 >= all), "{service}: {taken:?} of {all}");
+    }
+
+    for service in WRITERS {
+        // Both kinds of death: of who publishes, and of who only processes.
+        let leader = leader(&system, service, &sku).await;
+        let victim = if service == "payment-service" { 1 - leader } else { leader };
+        system.signal(system.pid(service, victim), Signal::SIGKILL);
+        let since = Instant::now();
+        complete(&system, &sku, 40).await;
+        eprintln!("{service} lost a replica; all was done {:.1} s later", since.elapsed().as_secs_f64());
+        system.restart_replica(service, victim).await;
+    }
+    system.scale(1).await;
+    complete(&system, &sku, 20).await;
+    system.adds_up_in_the_end().await;
+}
+
+#[tokio::test]
+async fn a_frozen_relay_leader_is_replaced_and_loses_nothing_when_it_wakes() {
+    let Some(mut system) = System::alone().await else { return };
+    let sku = system.stocked(STOCK).await;
+    system.scale(2).await;
+    shared_by_now(&system, &sku).await;
+    for service in WRITERS {
+        let leader = leader(&system, service, &sku).await;
+        let pid = system.pid(service, leader);
+        // In the middle of its work.
+        let orders = send(&system, &sku, 60).await;
+        system.signal(pid, Signal::SIGSTOP);
+        let since = Instant::now();
+        all_complete(&system, &orders).await;
+        complete(&system, &sku, 20).await;
+        eprintln!(
+            "{service} went on without its leader; all was done {:.1} s later",
+            since.elapsed().as_secs_f64()
+        );
+        system.signal(pid, Signal::SIGCONT);
+        complete(&system, &sku, 40).await;
+    }
+    system.scale(1).await;
+    complete(&system, &sku, 20).await;
+    system.adds_up_in_the_end().await;
+}
+
+/// Both replicas of each service have partitions once both take messages.
+async fn shared_by_now(system: &System, sku: &str) {
+    let before = figures(system, CONSUMED).await;
+    until("both replicas to take messages", LIMIT, async || {
+        complete(system, sku, 8).await;
+        let now = figures(system, CONSUMED).await;
+        let grown = now.iter().zip(&before).all(|(now, before)| now[0] > before[0] && now[1] > before[1]);
+        grown.then_some(())
+    })
+    .await;
+}
+
+/// The replica whose relay publishes: that of which the count of sent messages grows.
+async fn leader(system: &System, service: &str, sku: &str) -> u16 {
+    let sent = async |replica| system.metric(service, replica, SENT).await;
+    let before = [sent(0).await, sent(1).await];
+    complete(system, sku, 4).await;
+    until("one relay to publish", LIMIT, async || {
+        for replica in [0_u16, 1] {
+            if sent(replica).await > before[usize::from(replica)] {
+                return Some(replica);
+            }
+        }
+        None
+    })
+    .await
+}
+
+/// Of each service, by replica.
+async fn figures(system: &System, metric: &str) -> Vec<[f64; 2]> {
+    let mut all = Vec::new();
+    for service in WRITERS {
+        all.push([system.metric(service, 0, metric).await, system.metric(service, 1, metric).await]);
+    }
+    all
+}
+
+async fn complete(system: &System, sku: &str, orders: usize) {
+    let orders = send(system, sku, orders).await;
+    all_complete(system, &orders).await;
+}
+
+async fn send(system: &System, sku: &str, orders: usize) -> Vec<Order> {
+    let orders: Vec<Order> = (0..orders).map(|_| Order::new(sku, 1, 100)).collect();
+    system.publish(orders.iter().map(Order::create).collect()).await;
+    orders
+}
+
+async fn all_complete(system: &System, orders: &[Order]) {
+    for order in orders {
+        let end =
+            until(&format!("the end of order {}", order.id), LIMIT, async || system.seen.end(order.id)).await;
+        assert_eq!(end, "completed");
+    }
+}
