@@ -316,12 +316,18 @@ impl Polling {
                 }
             }
             Ask::Commit(offsets) => {
+                // Between losing its partitions and getting some, a member is not known by its old id, and a commit by
+                // that id is answered as if another had our instance's: fatal to the client.
+                let assigned = self.shared.assigned.lock().map(|places| places.clone()).unwrap_or_default();
+                let ours = offsets.into_iter().filter(|(place, _)| assigned.contains(place));
                 let mut list = TopicPartitionList::new();
-                for ((topic, partition), next) in offsets {
+                for ((topic, partition), next) in ours {
                     let _ = list.add_partition_offset(topic.name(), partition, Offset::Offset(next));
                 }
                 // Informational; during a rebalance it fails, and the next one says it again.
-                let _ = self.consumer.commit(&list, CommitMode::Async);
+                if list.count() > 0 {
+                    let _ = self.consumer.commit(&list, CommitMode::Async);
+                }
             }
             Ask::Ends { partition, topics, reply } => {
                 let mut ends = HashMap::new();

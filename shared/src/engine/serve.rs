@@ -174,7 +174,8 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
     let (answered, answers) = mpsc::unbounded_channel();
     let (compared_sender, compared) = mpsc::channel(BATCH_MAX);
     let api = http::finish((service.routes)(inbox), &metrics);
-    let api_shutdown = shutdown.clone();
+    // Also where the loop ends by itself: a process that cannot go on must not stay and answer.
+    let (stop_api, api_shutdown) = shutdown::manual();
     let served = tokio::spawn(async move {
         http::serve(listener, api, Default::default(), &api_shutdown).await;
     });
@@ -203,6 +204,7 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
         service.reconcile.map(|reconcile| tokio::spawn(reconcile::hourly::<D>(reconcile, compared_sender)));
     let result = run.run(&shutdown).await;
     info!("stopping");
+    stop_api.stop();
     if let Some(reconciling) = reconciling {
         reconciling.abort();
     }
