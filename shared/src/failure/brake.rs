@@ -64,8 +64,9 @@ mod tests {
     fn the_brake_goes_on_over_half_poison_and_off_with_time_and_good_messages() {
         let start = Instant::now();
         let mut brake = Brake::default();
-        assert!(!brake.count(600, 500, start), "500 of the last 1,000 is not over half");
-        assert!(brake.count(0, 2, start));
+        assert!(!brake.count(400, 0, start));
+        assert!(!brake.count(0, 500, start), "500 of the last 1,000 is not over half");
+        assert!(brake.count(0, 1, start));
         assert!(brake.on(start) && !brake.on(start + STOP));
         assert_eq!(brake.batch(1_000), CAREFUL_BATCH);
         brake.count(600, 0, start + STOP);

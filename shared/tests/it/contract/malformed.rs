@@ -171,7 +171,7 @@ fn a_field_outside_its_limits_is_malformed_and_named() {
         ("amount", r#"{"minor":0,"currency":"eur"}"#.into(), "invalid-data", "/amount/currency"),
         ("amount", r#"{"minor":0,"currency":"EURO"}"#.into(), "invalid-data", "/amount/currency"),
         ("amount", r#"{"minor":-1,"currency":"EUR"}"#.into(), "amount-mismatch", "/amount/minor"),
-        ("amount", r#"{"minor":0}"#.into(), "invalid-data", "/amount"),
+        ("amount", r#"{"minor":0}"#.into(), "invalid-data", "/amount/currency"),
         ("amount", "0".into(), "invalid-data", "/amount"),
         ("deadline_at", "\"noon\"".into(), "invalid-data", "/deadline_at"),
         ("deadline_at", "\"0000-01-01T00:00:00Z\"".into(), "limit", "/deadline_at"),
