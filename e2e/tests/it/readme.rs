@@ -1,8 +1,10 @@
-//! The README does not lie: its table is drawn from the choreography.
+//! The README does not lie: its table is drawn from the choreography, and its commands are run.
 
-use std::{fs, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
+use e2e::system::System;
 use shared::choreography::Choreography;
+use tokio::process::Command;
 
 const BEGIN: &str = "<!-- saga -->\n";
 const END: &str = "<!-- /saga -->";
@@ -19,9 +21,56 @@ fn the_saga_table_is_drawn_from_the_choreography() {
     let readme = fs::read_to_string(file("README.md")).unwrap();
     let (before, rest) = readme.split_once(BEGIN).expect("the README has the marker");
     let (drawn, after) = rest.split_once(END).expect("the README has the end marker");
-    if std::env::var_os("UPDATE").is_some() {
+    if env::var_os("UPDATE").is_some() {
         fs::write(file("README.md"), format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
     } else {
         assert_eq!(drawn, table, "run this test with UPDATE=1");
     }
+}
+
+/// What a reader types goes to the system of the tests: its addresses take the place of the usual ones.
+#[tokio::test]
+async fn the_commands_of_the_readme_work() {
+    let system = System::shared().await;
+    let readme = fs::read_to_string(file("README.md")).unwrap();
+    let (_, section) = readme.split_once("\n## Try it\n").expect("the README has the section");
+    let (section, _) = section.split_once("\n## ").expect("another section follows");
+    let blocks: Vec<&str> =
+        section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 4, "the section has its commands");
+    let http = |name: &str| system.service(name).http.clone();
+    let addresses = [
+        ("127.0.0.1:9092", system.status.kafka.clone()),
+        ("127.0.0.1:8081", http("order-service")),
+        ("127.0.0.1:8080", http("projector")),
+    ];
+    let programs = env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+    let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap());
+    for block in blocks {
+        if block.contains("kcat") && !has("kcat") {
+            eprintln!("skipped: there is no kcat on this machine");
+            continue;
+        }
+        // What starts a system and what watches until it is stopped: the others are the test.
+        let runs =
+            |line: &&str| !["fulfil dev", "fulfil topic watch"].iter().any(|start| line.starts_with(start));
+        let lines: Vec<&str> = block.lines().filter(runs).collect();
+        let script = addresses.iter().fold(lines.join("\n"), |text, (usual, ours)| text.replace(usual, ours));
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .env("PATH", &path)
+            .env("KAFKA_BOOTSTRAP_SERVERS", &system.status.kafka)
+            .env("FULFIL_ORDER_SERVICE", http("order-service"))
+            .env("FULFIL_INVENTORY_SERVICE", http("inventory-service"))
+            .env("FULFIL_PROJECTOR", http("projector"))
+            .output()
+            .await
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}\nended with {}:\n{said}", output.status);
+    }
+}
+
+fn has(program: &str) -> bool {
+    env::split_paths(&env::var_os("PATH").unwrap()).any(|folder| folder.join(program).exists())
 }

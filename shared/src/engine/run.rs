@@ -160,7 +160,12 @@ impl<D: Decider> Run<D> {
                         Err(error) if error.is_of_a_message() => {
                             error!(%error, "the database refused the content of a batch; looking for the message");
                             self.execute.forget();
-                            self.execute.faulty(&error.to_string())
+                            match self.execute.faulty(&error.to_string()) {
+                                Some(step) => step,
+                                None => {
+                                    return Err(error).context("a message that cannot even be dead-lettered");
+                                }
+                            }
                         }
                         Err(error) => return Err(error).context("appending"),
                     }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use super::{
     batch::{Batch, Decided, Item, Read},
     cache::Cache,
-    prepare::{Prepared, prepare},
+    prepare::{Prepared, key_text, prepare},
     read::missing_rows,
     step::{Input, Outcome, Reply, Step},
 };
@@ -121,7 +121,7 @@ impl<D: Decider> Execute<D> {
                 let failure =
                     Failure { stage: Stage::Deadly, code: "deadly".to_owned(), message, holds: true };
                 // Unread: what it is about is what its sender partitioned by.
-                let key = raw.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
+                let key = key_text(raw);
                 Prepared::Dead { failure, key }
             }
             Input::Asked(asked) => {
@@ -294,14 +294,15 @@ impl<D: Decider> Execute<D> {
     }
 
     /// The database refused the content of the batch itself. Halved until the one that does it is found: that
-    /// one becomes a dead letter, or is answered as failed.
-    pub fn faulty(&mut self, reason: &str) -> Step<D> {
-        let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
+    /// one becomes a dead letter, or is answered as failed. `None`: not even its letter is taken. Going on would lose
+    /// the message, so the process must end.
+    pub fn faulty(&mut self, reason: &str) -> Option<Step<D>> {
+        let Some(mut batch) = self.batch.take() else { return Some(Step::Done(Outcome::default())) };
         batch.decided = Decided::default();
         batch.read.identities.clear();
         batch.read.asked_identities.clear();
         if !self.cut(&mut batch) {
-            let Some(item) = batch.items.first_mut() else { return Step::Done(Outcome::default()) };
+            let Some(item) = batch.items.first_mut() else { return Some(Step::Done(Outcome::default())) };
             let tried = matches!(&item.prepared, Prepared::Dead { .. });
             match &item.input {
                 Input::Message(_) if !tried => {
@@ -311,11 +312,12 @@ impl<D: Decider> Execute<D> {
                     };
                     item.prepared = Prepared::Dead { failure: Failure::failed("store-refused", reason), key };
                 }
-                _ => return Step::Done(self.given_up(batch)),
+                Input::Message(_) | Input::Deadly(_) => return None,
+                _ => return Some(Step::Done(self.given_up(batch))),
             }
         }
         self.batch = Some(batch);
-        self.advance()
+        Some(self.advance())
     }
 
     fn given_up(&mut self, batch: Batch<D>) -> Outcome<D> {

@@ -119,6 +119,11 @@ fn check_topic(topic: Topic, message: &Message) -> Result<(), crate::contract::M
 
 /// The key of a message that we cannot read: what its writer partitioned by.
 fn newer_key(raw: &Raw, envelope: &Envelope) -> String {
+    key_text(raw).unwrap_or_else(|| envelope.id.to_string())
+}
+
+/// The message key, where it can stand in a text column.
+pub(super) fn key_text(raw: &Raw) -> Option<String> {
     let key = raw.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-    key.map_or_else(|| envelope.id.to_string(), str::to_owned)
+    key.filter(|key| !key.contains('\0')).map(str::to_owned)
 }

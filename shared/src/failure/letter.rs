@@ -62,7 +62,8 @@ pub fn dead(
         stage: failure.stage,
         code: failure.code.clone(),
         fingerprint: fingerprint(raw.topic.name(), failure),
-        message: cut(&message).to_owned(),
+        // Postgres takes no NUL in a text.
+        message: cut(&message).replace('\0', ""),
         delivery_count: 1,
         build: BUILD.to_owned(),
         holds: key.filter(|_| failure.holds),

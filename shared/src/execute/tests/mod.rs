@@ -481,7 +481,7 @@ fn a_batch_that_the_database_does_not_take_is_halved_down_to_the_one_message() {
             super::Step::Append(append) => {
                 let bad = append.events.iter().any(|event| event.stream.key() == order(2).to_string());
                 if bad {
-                    world.execute.faulty("invalid byte sequence")
+                    world.execute.faulty("invalid byte sequence").unwrap()
                 } else {
                     let appended = world.model.append(&append, now());
                     world.execute.appended(&appended)
