@@ -44,13 +44,7 @@ impl System {
         let of = |service: &cli::dev::ServiceStatus| (service.name.clone(), service.database.clone());
         Sources {
             broker: self.broker.clone(),
-            databases: self
-                .status
-                .services
-                .iter()
-                .filter(|service| service.replica == 0 && service.name != "projector")
-                .map(of)
-                .collect(),
+            databases: self.status.services.iter().filter(|service| service.replica == 0).map(of).collect(),
             provider: self.status.provider.clone(),
         }
     }

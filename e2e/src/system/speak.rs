@@ -1,6 +1,6 @@
 //! What an edge can say to the system, and what it is answered.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use cli::kafka::{Delivered, Record, publish};
@@ -154,6 +154,22 @@ impl System {
             (self.get("projector", &path).await.body["status"] == status).then_some(())
         })
         .await;
+    }
+
+    /// How many orders of a sku the view shows in each status.
+    pub async fn view_of(&self, sku: &str) -> BTreeMap<String, usize> {
+        let (mut counts, mut cursor) = (BTreeMap::new(), String::new());
+        loop {
+            let page = self.get("projector", &format!("/orders?sku={sku}&limit=500{cursor}")).await;
+            assert_eq!(page.status, StatusCode::OK, "{page:?}");
+            for order in page.body["orders"].as_array().into_iter().flatten() {
+                *counts.entry(order["status"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+            }
+            match page.body["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return counts,
+            }
+        }
     }
 
     pub async fn happens(&self, order: Uuid, message_type: &str) {

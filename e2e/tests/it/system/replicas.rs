@@ -27,16 +27,24 @@ async fn two_replicas_share_the_work_and_one_goes_on_when_the_other_is_killed() 
         assert!(taken.iter().all(|taken| taken * 4.0 >= all), "{service}: {taken:?} of {all}");
     }
 
+    // Both kinds of death: of who publishes, and of who only processes.
+    let mut victims = Vec::new();
     for service in WRITERS {
-        // Both kinds of death: of who publishes, and of who only processes.
         let leader = leader(&system, service, &sku).await;
-        let victim = if service == "payment-service" { 1 - leader } else { leader };
-        system.signal(system.pid(service, victim), Signal::SIGKILL);
-        let since = Instant::now();
-        complete(&system, &sku, 40).await;
-        eprintln!("{service} lost a replica; all was done {:.1} s later", since.elapsed().as_secs_f64());
+        victims.push((service, if service == "payment-service" { 1 - leader } else { leader }));
+    }
+    let orders = send(&system, &sku, 60).await;
+    for (service, victim) in &victims {
+        system.signal(system.pid(service, *victim), Signal::SIGKILL);
+    }
+    let since = Instant::now();
+    all_complete(&system, &orders).await;
+    complete(&system, &sku, 40).await;
+    eprintln!("each service lost a replica; all was done {:.1} s later", since.elapsed().as_secs_f64());
+    for (service, victim) in victims {
         system.restart_replica(service, victim).await;
     }
+    complete(&system, &sku, 20).await;
     system.scale(1).await;
     complete(&system, &sku, 20).await;
     system.adds_up_in_the_end().await;
@@ -48,22 +56,27 @@ async fn a_frozen_relay_leader_is_replaced_and_loses_nothing_when_it_wakes() {
     let sku = system.stocked(STOCK).await;
     system.scale(2).await;
     shared_by_now(&system, &sku).await;
+    let mut leaders = Vec::new();
     for service in WRITERS {
         let leader = leader(&system, service, &sku).await;
-        let pid = system.pid(service, leader);
-        // In the middle of its work.
-        let orders = send(&system, &sku, 60).await;
-        system.signal(pid, Signal::SIGSTOP);
-        let since = Instant::now();
-        all_complete(&system, &orders).await;
-        complete(&system, &sku, 20).await;
-        eprintln!(
-            "{service} went on without its leader; all was done {:.1} s later",
-            since.elapsed().as_secs_f64()
-        );
-        system.signal(pid, Signal::SIGCONT);
-        complete(&system, &sku, 40).await;
+        leaders.push(system.pid(service, leader));
     }
+    // In the middle of their work.
+    let orders = send(&system, &sku, 60).await;
+    for pid in &leaders {
+        system.signal(*pid, Signal::SIGSTOP);
+    }
+    let since = Instant::now();
+    all_complete(&system, &orders).await;
+    complete(&system, &sku, 20).await;
+    eprintln!(
+        "each service went on without its leader; all was done {:.1} s later",
+        since.elapsed().as_secs_f64()
+    );
+    for pid in &leaders {
+        system.signal(*pid, Signal::SIGCONT);
+    }
+    complete(&system, &sku, 40).await;
     system.scale(1).await;
     complete(&system, &sku, 20).await;
     system.adds_up_in_the_end().await;

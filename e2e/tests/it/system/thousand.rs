@@ -87,6 +87,9 @@ async fn assert_ends(system: &System, orders: &[Order], sku: &str) {
         ("payment_declined", tenth),
     ];
     assert_eq!(counts, expected.map(|(end, count)| (end.to_owned(), count)).into());
+    let view = BTreeMap::from([("completed".to_owned(), 7 * tenth), ("settled".to_owned(), 3 * tenth)]);
+    until("the view to show the same", LIMIT, async || (system.view_of(sku).await == view).then_some(()))
+        .await;
     let completed = orders.iter().filter(|order| system.seen.end(order.id) == Some("completed"));
     let gone: i64 = completed.map(|order| order.quantity).sum();
     until("the stock to be what is left", Duration::from_secs(10), async || {
