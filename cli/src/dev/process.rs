@@ -130,8 +130,11 @@ fn stat(pid: i32) -> Option<Stat> {
 /// The second field is the program's name in parentheses and may itself hold spaces and parentheses.
 fn parse_stat(line: &str) -> Option<Stat> {
     let mut fields = line.get(line.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let is_dead = matches!(fields.next()?, "Z" | "X");
-    let started_ticks = fields.nth(18)?.parse().ok()?;
+    let is_ended = matches!(fields.next()?, "Z" | "X");
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let started_ticks = fields.nth(1)?.parse().ok()?;
+    // The first thread of a process that was killed can be a zombie while the last one still holds its ports.
+    let is_dead = is_ended && threads <= 1;
     Some(Stat { is_dead, started_ticks })
 }
 
@@ -198,6 +201,15 @@ mod tests {
         let line = "7 (a) b (c) S 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 0 0";
         let stat = parse_stat(line).unwrap();
         assert_eq!((stat.started_ticks, stat.is_dead), (4711, false));
+    }
+
+    #[test]
+    fn a_process_is_dead_when_its_last_thread_is() {
+        let stat = |state, threads| {
+            let line = format!("7 (a) {state} 1 7 7 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 {threads} 0 4711 0 0");
+            parse_stat(&line).unwrap().is_dead
+        };
+        assert!(!stat("S", 1) && !stat("Z", 3) && stat("Z", 1));
     }
 
     #[tokio::test]
