@@ -80,6 +80,7 @@ create table dead_letter_view (
   changed_offset bigint,
   changed_by text,
   changed_reason text,
+  redrives int not null,
   -- Null while only a change of it has come.
   "group" text,
   topic text,
@@ -91,7 +92,6 @@ create table dead_letter_view (
   fingerprint text,
   failed_at timestamptz,
   delivery_count int,
-  redrives int,
   build text,
   key bytea,
   value bytea,

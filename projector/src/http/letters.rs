@@ -80,6 +80,7 @@ struct LetterBody {
     fingerprint: String,
     failed_at: String,
     delivery_count: i32,
+    /// How often it was tried again.
     redrives: i32,
     build: String,
 }
@@ -297,7 +298,7 @@ impl LetterBody {
             fingerprint: letter.fingerprint.clone(),
             failed_at: time_text(letter.failed_at),
             delivery_count: letter.delivery_count,
-            redrives: letter.redrives,
+            redrives: row.redrives,
             build: letter.build.clone(),
         })
     }

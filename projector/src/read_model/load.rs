@@ -98,7 +98,12 @@ impl FromRow<'_, PgRow> for LetterRow {
         let failed_at: Option<Timestamp> = row.try_get("failed_at")?;
         let change = changed_at.map(|at| change(row, at));
         let letter = failed_at.map(|failed_at| letter(row, failed_at));
-        Ok(Self { id: row.try_get("id")?, letter: letter.transpose()?, change: change.transpose()? })
+        Ok(Self {
+            id: row.try_get("id")?,
+            letter: letter.transpose()?,
+            change: change.transpose()?,
+            redrives: row.try_get("redrives")?,
+        })
     }
 }
 
@@ -128,7 +133,6 @@ fn letter(row: &PgRow, failed_at: Timestamp) -> sqlx::Result<Letter> {
         fingerprint: row.try_get("fingerprint")?,
         failed_at,
         delivery_count: row.try_get("delivery_count")?,
-        redrives: row.try_get("redrives")?,
         build: row.try_get("build")?,
         key: bytes("key")?,
         value: bytes("value")?,

@@ -159,7 +159,7 @@ async fn letters(connection: &mut PgConnection, rows: &Rows) -> Result<(), Store
         .bind(column(&changed, |row| row.letter.as_ref().map(|letter| letter.fingerprint.as_str())))
         .bind(column(&changed, |row| row.letter.as_ref().map(|letter| letter.failed_at)))
         .bind(column(&changed, |row| row.letter.as_ref().map(|letter| letter.delivery_count)))
-        .bind(column(&changed, |row| row.letter.as_ref().map(|letter| letter.redrives)))
+        .bind(column(&changed, |row| row.redrives))
         .bind(column(&changed, |row| row.letter.as_ref().map(|letter| letter.build.as_str())))
         .bind(column(&changed, |row| row.letter.as_ref().and_then(|letter| letter.key.as_deref())))
         .bind(column(&changed, |row| row.letter.as_ref().and_then(|letter| letter.value.as_deref())))

@@ -34,7 +34,7 @@ set (status, changed_at, changed_partition, changed_offset, changed_by, changed_
     fingerprint = coalesce(known.fingerprint, excluded.fingerprint),
     failed_at = coalesce(known.failed_at, excluded.failed_at),
     delivery_count = coalesce(known.delivery_count, excluded.delivery_count),
-    redrives = coalesce(known.redrives, excluded.redrives),
+    redrives = greatest(known.redrives, excluded.redrives),
     build = coalesce(known.build, excluded.build),
     key = coalesce(known.key, excluded.key),
     value = coalesce(known.value, excluded.value),

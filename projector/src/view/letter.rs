@@ -18,6 +18,8 @@ pub struct LetterRow {
     pub id: Uuid,
     pub letter: Option<Letter>,
     pub change: Option<Change>,
+    /// How often it was redriven, as the record says that knows of most.
+    pub redrives: i32,
 }
 
 /// The letter: where it came from, why it failed, and its bytes untouched.
@@ -33,7 +35,6 @@ pub struct Letter {
     pub fingerprint: String,
     pub failed_at: Timestamp,
     pub delivery_count: i32,
-    pub redrives: i32,
     pub build: String,
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
@@ -68,14 +69,20 @@ const HEADER_BYTES_MAX: usize = 2_048;
 
 /// A record of the topic.
 #[derive(Debug, Clone, PartialEq)]
-pub enum LetterRecord {
+pub struct LetterRecord {
+    pub redrives: i32,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
     Dead(Box<Letter>),
     Changed(Change),
 }
 
 impl LetterRow {
     pub fn new(id: Uuid) -> Self {
-        Self { id, letter: None, change: None }
+        Self { id, letter: None, change: None, redrives: 0 }
     }
 
     pub fn status(&self) -> &str {
@@ -84,11 +91,12 @@ impl LetterRow {
 
     /// The same letter twice is one; of two changes the newer stands.
     pub fn fold(&mut self, record: &LetterRecord) {
-        match record {
-            LetterRecord::Dead(letter) => {
+        self.redrives = self.redrives.max(record.redrives);
+        match &record.what {
+            What::Dead(letter) => {
                 self.letter.get_or_insert_with(|| (**letter).clone());
             }
-            LetterRecord::Changed(change) => {
+            What::Changed(change) => {
                 if self.change.as_ref().is_none_or(|known| known < change) {
                     self.change = Some(change.clone());
                 }
@@ -108,12 +116,13 @@ pub fn read(raw: &Raw) -> Result<(Uuid, LetterRecord), Malformed> {
     };
     let or_empty = |name| optional(raw, name).map(|text| text.unwrap_or_default().to_owned());
     let id: Uuid = parsed(header::ID, text(header::ID)?)?;
+    let redrives = number(raw, header::REDRIVES, 0)?;
     if let Some(status) = optional(raw, header::STATUS)? {
         let at = Timestamp::from_timestamp_millis(raw.timestamp_ms).unwrap_or_default();
         let (partition, offset) = (raw.partition, raw.offset);
         let (by, reason) = (or_empty(header::BY)?, or_empty(header::REASON)?);
         let change = Change { at, partition, offset, status: status.to_owned(), by, reason };
-        return Ok((id, LetterRecord::Changed(change)));
+        return Ok((id, LetterRecord { redrives, what: What::Changed(change) }));
     }
     let letter = Letter {
         group: text(header::GROUP)?.to_owned(),
@@ -129,13 +138,12 @@ pub fn read(raw: &Raw) -> Result<(Uuid, LetterRecord), Malformed> {
             .headers
             .text(header::DELIVERY_COUNT)
             .map_or(Ok(1), |text| parsed(header::DELIVERY_COUNT, text))?,
-        redrives: number(raw, header::REDRIVES, 0)?,
         build: or_empty(header::BUILD)?,
         key: raw.key.clone(),
         value: raw.value.clone(),
         headers: original(all),
     };
-    Ok((id, LetterRecord::Dead(Box::new(letter))))
+    Ok((id, LetterRecord { redrives, what: What::Dead(Box::new(letter)) }))
 }
 
 /// The headers that the message had before it died.

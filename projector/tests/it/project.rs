@@ -474,9 +474,12 @@ async fn a_letter_and_its_changes_make_one_row_in_any_order() {
         ],
         text("{"),
     );
-    let change =
-        |status| record(&[(header::ID, &id_text), (header::STATUS, status), (header::BY, "x")], None);
-    let messages = place([letter, change("failed-again"), change("redriven")]);
+    let change = |status, redrives| {
+        let headers =
+            [(header::ID, id_text.as_str()), (header::STATUS, status), (header::REDRIVES, redrives)];
+        record(&headers, None)
+    };
+    let messages = place([letter, change("failed-again", "1"), change("redriven", "2")]);
     let mut views = Vec::new();
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
         let mut database = Database::new().await;
@@ -489,11 +492,13 @@ async fn a_letter_and_its_changes_make_one_row_in_any_order() {
         }
         views.push(
             database
-                .rows(r#"select id, status, "group", "offset", code, headers from dead_letter_view"#)
+                .rows(
+                    r#"select id, status, redrives, "group", "offset", code, headers from dead_letter_view"#,
+                )
                 .await,
         );
     }
-    let row = json!({"id": id, "status": "redriven", "group": "order-service", "offset": 17, "code": "invalid-json",
+    let row = json!({"id": id, "status": "redriven", "redrives": 2, "group": "order-service", "offset": 17, "code": "invalid-json",
         "headers": r#"[{"name":"content-type","value_base64":"dGV4dC9wbGFpbg=="}]"#});
     for view in views {
         assert_eq!(view.len(), 1);

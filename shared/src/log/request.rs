@@ -150,6 +150,11 @@ impl LetterStatus {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 
+    /// Whether it says what came of a redrive.
+    pub fn is_redrive(self) -> bool {
+        matches!(self, Self::Redriven | Self::FailedAgain | Self::Parked)
+    }
+
     /// Whether the letter is done with, so that what waits behind it goes on.
     pub fn is_end(self) -> bool {
         matches!(self, Self::Redriven | Self::Discarded)

@@ -77,6 +77,8 @@ pub fn of_letter(row: &NumberedLetter) -> Entry {
                 text(header::STATUS, status.as_str()),
                 text(header::BY, by),
                 text(header::REASON, reason),
+                // How often it was redriven with this record, whatever came of it.
+                text(header::REDRIVES, redrives + i64::from(status.is_redrive())),
             ]);
             None
         }

@@ -106,13 +106,16 @@ async fn every_header_of_a_letter_and_of_its_changes_is_read_back() {
     ]);
     assert_eq!(dead.headers, expected);
 
-    for (record, status, reason) in [(redriven, "redriven", "mended"), (failed, "failed-again", "no")] {
+    for (record, status, reason, redrives) in
+        [(redriven, "redriven", "mended", 1), (failed, "failed-again", "no", 2)]
+    {
         assert_eq!((record.key, record.value), (letter.raw.key.clone(), None));
         let expected = [
             text("dlq.id", letter_id),
             text("dlq.status", status),
             text("dlq.by", "ann"),
             text("dlq.reason", reason),
+            text("dlq.redrives", redrives),
         ];
         assert_eq!(record.headers, expected);
     }
