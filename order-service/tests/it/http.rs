@@ -242,6 +242,36 @@ async fn a_full_inbox_and_a_stopped_engine_are_503_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_cancel_finds_room_where_an_order_finds_none() {
+    // Nobody takes them out, so that nine fill what is not kept for cancels.
+    let (inbox, asked) = inbox::channel::<Orders>(10);
+    let service = served(http::routes(inbox), Limits::default()).await;
+    let body = order().to_string();
+    let head = "HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json";
+    let create = format!("POST /orders {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut waiting = Vec::new();
+    for _ in 0..9 {
+        waiting.push(service.connect_and_say(&create).await);
+    }
+    let taken = async {
+        while asked.len() < 9 {
+            tokio::task::yield_now().await;
+        }
+    };
+    time::timeout(Duration::from_secs(10), taken).await.unwrap();
+    assert_eq!(service.say(&create).await.status, 503);
+    let path = format!("/orders/{}/cancel", order_id());
+    waiting
+        .push(service.connect_and_say(&format!("POST {path} {head}\r\ncontent-length: 2\r\n\r\n{{}}")).await);
+    let taken = async {
+        while asked.len() < 10 {
+            tokio::task::yield_now().await;
+        }
+    };
+    time::timeout(Duration::from_secs(10), taken).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_committed_openapi_document_is_what_is_served() {
     let service = service().await;
     let document = openapi::text(&http::described().into_openapi());
