@@ -16,7 +16,7 @@ use sqlx::Connection;
 use super::*;
 
 const WRITERS: u64 = 8;
-const BATCHES: u64 = 30;
+const BATCHES: u64 = 20;
 
 /// How often each fault happened: none may be zero.
 #[derive(Default)]
