@@ -65,16 +65,21 @@ impl System {
         Self::take(turn).await
     }
 
-    /// With no other test at work. `None` where the system is not ours to disturb; the test is then skipped.
-    pub async fn alone() -> Option<Self> {
+    /// With no other test at work.
+    pub async fn alone() -> Self {
+        let turn = Turn::Alone { _guard: TURN.write().await };
+        Self::take(turn).await
+    }
+
+    /// The same, to kill, freeze and restore in. `None` where the system is not ours; the test is then skipped.
+    pub async fn to_harm() -> Option<Self> {
         if env::var_os(SYSTEM_VARIABLE).is_some() {
             eprintln!(
                 "skipped: it stops and starts processes, and {SYSTEM_VARIABLE} is somebody else's system"
             );
             return None;
         }
-        let turn = Turn::Alone { _guard: TURN.write().await };
-        Some(Self::take(turn).await)
+        Some(Self::alone().await)
     }
 
     async fn take(turn: Turn) -> Self {
@@ -91,7 +96,7 @@ impl System {
             dir: started.dir.clone(),
             _turn: turn,
         };
-        if let Turn::Alone { .. } = system._turn {
+        if let (Turn::Alone { .. }, Some(_)) = (&system._turn, &system.dir) {
             system.mend().await;
         }
         system

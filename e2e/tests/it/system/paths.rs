@@ -81,7 +81,7 @@ async fn a_yes_that_was_said_after_the_time_out_is_one_charge() {
 
 #[tokio::test]
 async fn a_refund_that_fails_twice_is_asked_for_until_it_is_done() {
-    let Some(mut system) = System::alone().await else { return };
+    let Some(mut system) = System::to_harm().await else { return };
     // Captured but not completed: inventory-service sleeps from the reservation on.
     let (inventory, payment) = (system.pid("inventory-service", 0), system.pid("payment-service", 0));
     let sku = system.stocked(STOCK).await;

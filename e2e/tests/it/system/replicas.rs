@@ -13,7 +13,7 @@ const SENT: &str = "messaging_client_sent_messages_total";
 
 #[tokio::test]
 async fn two_replicas_share_the_work_and_one_goes_on_when_the_other_is_killed() {
-    let Some(mut system) = System::alone().await else { return };
+    let Some(mut system) = System::to_harm().await else { return };
     let sku = system.stocked(STOCK).await;
     system.scale(2).await;
     shared_by_now(&system, &sku).await;
@@ -52,7 +52,7 @@ async fn two_replicas_share_the_work_and_one_goes_on_when_the_other_is_killed() 
 
 #[tokio::test]
 async fn a_frozen_relay_leader_is_replaced_and_loses_nothing_when_it_wakes() {
-    let Some(mut system) = System::alone().await else { return };
+    let Some(mut system) = System::to_harm().await else { return };
     let sku = system.stocked(STOCK).await;
     system.scale(2).await;
     shared_by_now(&system, &sku).await;

@@ -8,7 +8,7 @@ const DATABASE: &str = "order_service";
 
 #[tokio::test]
 async fn a_database_that_lacks_the_last_hundred_orders_takes_them_back_from_its_topic() {
-    let Some(mut system) = System::alone().await else { return };
+    let Some(mut system) = System::to_harm().await else { return };
     let sku = system.stocked(1_000).await;
     run(&system, &sku, 20).await;
     system.stop(SERVICE).await;

@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(150);
 
 #[tokio::test]
 async fn a_thousand_orders_with_duplicates_in_any_order_all_end() {
-    let Some(mut system) = System::alone().await else { return };
+    let mut system = System::alone().await;
     let sku = system.stocked(STOCK).await;
     let orders = orders(&sku);
     send(&system, &orders, 1).await;
@@ -24,7 +24,7 @@ async fn a_thousand_orders_with_duplicates_in_any_order_all_end() {
 
 #[tokio::test]
 async fn a_thousand_orders_all_end_though_every_service_is_killed_on_the_way() {
-    let Some(mut system) = System::alone().await else { return };
+    let Some(mut system) = System::to_harm().await else { return };
     let sku = system.stocked(STOCK).await;
     let orders = orders(&sku);
     let victims = ["order-service", "inventory-service", "payment-service", "projector"];
