@@ -5,4 +5,6 @@ mod readme;
 mod samples;
 mod reachable;
 mod choreography;
+mod exploration;
+mod saga_model;
 mod system;

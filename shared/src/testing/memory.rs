@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 use crate::{
-    contract::{Timestamp, ids, ids::StreamName},
-    decider::{
-        Decided, Decider, Decision, Due, Existing, Folded, Refusal, Streams, Task, TaskChange, Told, Via,
-    },
-    task::task,
+    contract::{Timestamp, ids, ids::StreamName, message::Event},
+    decider::{Decided, Decider, Decision, Existing, Folded, Refusal, Streams, Task, TaskChange, Told, Via},
+    task,
 };
 
 /// The log of one service and all that follows from it.
@@ -18,9 +16,11 @@ pub struct Memory<D: Decider> {
     pub decider: D,
     pub log: Vec<Logged<D::Event>>,
     pub tasks: BTreeMap<(StreamName, String), Task>,
+    /// Tasks that were set, for whoever keeps the time; taken out by them.
+    pub set: Vec<Task>,
     states: HashMap<StreamName, Folded<D::State>>,
-    /// Where in the log an event stands whose id is its identity.
-    identities: HashMap<Uuid, usize>,
+    /// Where in the log an event stands.
+    places: HashMap<Uuid, usize>,
 }
 
 /// An event of the log. Its position is its index plus one.
@@ -38,8 +38,9 @@ impl<D: Decider> Memory<D> {
             decider,
             log: Vec::new(),
             tasks: BTreeMap::new(),
+            set: Vec::new(),
             states: HashMap::new(),
-            identities: HashMap::new(),
+            places: HashMap::new(),
         }
     }
 
@@ -49,6 +50,10 @@ impl<D: Decider> Memory<D> {
 
     pub fn version(&self, stream: &StreamName) -> i64 {
         self.states.get(stream).map_or(0, |folded| folded.version)
+    }
+
+    pub fn states(&self) -> &HashMap<StreamName, Folded<D::State>> {
+        &self.states
     }
 
     /// Decides over the streams that the decider names and no others, as the engine does.
@@ -62,7 +67,7 @@ impl<D: Decider> Memory<D> {
         });
         let states: HashMap<StreamName, Folded<D::State>> = known.collect();
         let existing = self.decider.identity(command, told).and_then(|id| {
-            let logged = &self.log[*self.identities.get(&id)?];
+            let logged = &self.log[*self.places.get(&id)?];
             Some(Existing {
                 stream: logged.stream.clone(),
                 version: logged.version,
@@ -74,13 +79,16 @@ impl<D: Decider> Memory<D> {
 
     /// Appends what was decided, folds it, and keeps the tasks.
     pub fn apply(&mut self, decision: &Decision<D::Event, D::Call>, told: &Told) {
-        for (ordinal, decided) in decision.events.iter().enumerate() {
-            self.append(decided, ordinal, told);
+        for (ordinal, Decided { stream, event, id }) in decision.events.iter().enumerate() {
+            let handler =
+                || format!("{}/{stream}/{}/{}", D::NAME, self.version(stream) + 1, event.event_type());
+            let id = id.unwrap_or_else(|| ids::derived(told.id, &handler(), ordinal));
+            self.append(stream.clone(), event.clone(), id, told.id, told.at);
         }
         for change in &decision.tasks {
             match change {
                 TaskChange::Set { stream, kind, due, attempt } => {
-                    self.set(stream.clone(), kind, *due, *attempt, told.id, told.at);
+                    self.keep(task::task(stream.clone(), kind, *due, *attempt, told.id, told.at));
                 }
                 TaskChange::Drop { stream, kind } => {
                     self.tasks.remove(&(stream.clone(), (*kind).to_owned()));
@@ -100,36 +108,71 @@ impl<D: Decider> Memory<D> {
         Ok(decision)
     }
 
-    /// Takes a task that is due: it comes again only if its decision says so, or a state owes it anew.
-    pub fn take(&mut self, task: &Task) -> Option<(D::Command, Told)> {
-        self.tasks.remove(&(task.stream.clone(), task.kind.clone()))?;
-        let told = Told { via: Via::Task { attempt: task.attempt }, ..told(task.id, task.due_at) };
-        Some((self.decider.due(task)?, told))
+    /// Runs a task, or takes the answer to its call, as the engine does: where it makes a call it stays as it is,
+    /// and where nothing was said about it, it is done, or comes again because the state owes it still.
+    pub fn run(
+        &mut self,
+        task: &Task,
+        command: &D::Command,
+        now: Timestamp,
+    ) -> Result<Decision<D::Event, D::Call>, Refusal> {
+        let told = Told { via: Via::Task { attempt: task.attempt }, ..told(task.cause, now) };
+        let place = (task.stream.clone(), task.kind.clone());
+        let before = self.tasks.get(&place).cloned();
+        let outcome = self.handle(command, &told);
+        let said = |decision: &Decision<_, _>| {
+            let by_hand = decision.tasks.iter().any(|change| match change {
+                TaskChange::Set { stream, kind, .. } | TaskChange::Drop { stream, kind } => {
+                    (stream, *kind) == (&task.stream, task.kind.as_str())
+                }
+            });
+            by_hand || !decision.calls.is_empty()
+        };
+        if outcome.as_ref().is_ok_and(said) || self.tasks.get(&place) != before.as_ref() {
+            return outcome;
+        }
+        let owed = self.decider.owes(&task.stream, &self.state(&task.stream));
+        if outcome.is_err() || owed.iter().any(|owed| owed.kind == task.kind) {
+            self.keep(task::retry(task, now));
+        } else {
+            self.tasks.remove(&place);
+        }
+        outcome
     }
 
-    fn append(&mut self, decided: &Decided<D::Event>, ordinal: usize, told: &Told) {
-        let id = decided.id.unwrap_or_else(|| ids::derived(told.id, D::NAME, ordinal));
-        let before = self.states.remove(&decided.stream).unwrap_or_default();
-        let owed_before = self.decider.owes(&decided.stream, &before.state);
-        let after =
-            Folded { version: before.version + 1, state: self.decider.evolve(before.state, &decided.event) };
-        let owed = self.decider.owes(&decided.stream, &after.state);
+    /// As it was when its log had this length: a restored backup. Tasks are made again by the fold.
+    pub fn restored(&self, length: usize, now: Timestamp) -> Self
+    where
+        D: Clone,
+    {
+        let mut restored = Self::new(self.decider.clone());
+        for logged in &self.log[..length] {
+            let Logged { stream, id, event, .. } = logged.clone();
+            restored.append(stream, event, id, Uuid::nil(), now);
+        }
+        restored
+    }
+
+    fn append(&mut self, stream: StreamName, event: D::Event, id: Uuid, cause: Uuid, now: Timestamp) {
+        let before = self.states.remove(&stream).unwrap_or_default();
+        let owed_before = self.decider.owes(&stream, &before.state);
+        let after = Folded { version: before.version + 1, state: self.decider.evolve(before.state, &event) };
+        let owed = self.decider.owes(&stream, &after.state);
         for gone in owed_before.iter().filter(|before| owed.iter().all(|owed| owed.kind != before.kind)) {
-            self.tasks.remove(&(decided.stream.clone(), gone.kind.to_owned()));
+            self.tasks.remove(&(stream.clone(), gone.kind.to_owned()));
         }
         for new in owed.iter().filter(|owed| owed_before.iter().all(|before| before.kind != owed.kind)) {
-            self.set(decided.stream.clone(), new.kind, new.due, 1, id, told.at);
+            self.keep(task::task(stream.clone(), new.kind, new.due, 1, cause, now));
         }
-        if decided.id.is_some() {
-            self.identities.insert(id, self.log.len());
-        }
-        let (stream, version, event) = (decided.stream.clone(), after.version, decided.event.clone());
+        let other = self.places.insert(id, self.log.len());
+        assert_eq!(other, None, "two events of one id: {event:?}");
+        self.states.insert(stream.clone(), after);
+        let version = self.version(&stream);
         self.log.push(Logged { stream, version, id, event });
-        self.states.insert(decided.stream.clone(), after);
     }
 
-    fn set(&mut self, stream: StreamName, kind: &str, due: Due, attempt: i32, cause: Uuid, now: Timestamp) {
-        let task = task(stream, kind, due, attempt, cause, now);
+    fn keep(&mut self, task: Task) {
+        self.set.push(task.clone());
         self.tasks.insert((task.stream.clone(), task.kind.clone()), task);
     }
 }

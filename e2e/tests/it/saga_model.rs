@@ -1,0 +1,122 @@
+//! The three domains and their reactions, joined by a queue that shuffles, repeats and delays, with crashes, a
+//! moody provider and a restored database: whatever happens, every order ends, and stock and money add up.
+//!
+//! `FULFIL_SEED=42 cargo test -p e2e saga_model -- --nocapture` runs one seed again; `FULFIL_SEEDS=100000` runs more.
+
+mod audit;
+mod cells;
+mod traffic;
+mod world;
+
+use std::{
+    env,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Instant,
+};
+
+use cells::Cells;
+use world::{Faults, World};
+
+const SEEDS: u64 = 1_000;
+const ORDERS: usize = 200;
+
+/// No order owes such a task before it was in the state that owes it.
+const UNREACHABLE: [&str; 7] = [
+    "deadline task x none",
+    "progress-overdue task x none",
+    "progress-overdue task x created",
+    "compensation-overdue task x none",
+    "compensation-overdue task x created",
+    "compensation-overdue task x confirmed",
+    "compensation-overdue task x completed",
+];
+
+/// What a run came to.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Sums {
+    cells: Cells,
+    faults: Faults,
+    completed: usize,
+    settled: usize,
+    steps: u64,
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.cells.add(&other.cells);
+        self.faults.add(&other.faults);
+        self.completed += other.completed;
+        self.settled += other.settled;
+        self.steps += other.steps;
+    }
+}
+
+#[test]
+fn whatever_happens_every_order_ends_and_all_adds_up() {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let (first, count) = match number("FULFIL_SEED") {
+        Some(seed) => (seed, 1),
+        None => (0, number("FULFIL_SEEDS").unwrap_or(SEEDS)),
+    };
+    let start = Instant::now();
+    let sums = run_all(first, count).unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{}", sums.cells.table());
+    for fault in Faults::ALL {
+        println!("{fault:40}{:>12}", sums.faults.0.get(fault).unwrap_or(&0));
+    }
+    println!(
+        "{count} seeds, {} orders completed, {} settled, {} steps, {} ms",
+        sums.completed,
+        sums.settled,
+        sums.steps,
+        start.elapsed().as_millis()
+    );
+    if count >= SEEDS {
+        let missing: Vec<_> =
+            Faults::ALL.iter().filter(|fault| !sums.faults.0.contains_key(*fault)).collect();
+        assert!(missing.is_empty(), "these faults never happened: {missing:?}");
+        assert_eq!(sums.cells.never(), UNREACHABLE, "these cells were never hit");
+    }
+}
+
+#[test]
+fn a_seed_is_one_run_for_ever() {
+    assert_eq!(run(7), run(7));
+}
+
+fn run(seed: u64) -> Result<Sums, String> {
+    let mut world = World::new(seed, ORDERS);
+    world.run_to_the_end().map_err(|failure| {
+        format!(
+            "seed {seed}: {failure}\nagain: FULFIL_SEED={seed} cargo test -p e2e --test it saga_model -- --nocapture"
+        )
+    })?;
+    let World { cells, faults, completed, settled, steps, .. } = world;
+    Ok(Sums { cells, faults, completed, settled, steps })
+}
+
+/// On all processors. The failure with the lowest seed of those that were seen is told.
+fn run_all(first: u64, count: u64) -> Result<Sums, String> {
+    let next = AtomicU64::new(first);
+    let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let work = || {
+        let mut sums = Sums::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count {
+                return Ok(sums);
+            }
+            sums.add(&run(seed).inspect_err(|_| next.store(first + count, Ordering::Relaxed))?);
+        }
+    };
+    let outcomes: Vec<Result<Sums, String>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
+    let mut sums = Sums::default();
+    for outcome in outcomes {
+        sums.add(&outcome?);
+    }
+    Ok(sums)
+}
