@@ -1,7 +1,11 @@
 //! A service whose states and messages have numbers, so that what it does in a state is worked out once and a world
 //! of many services is a few bytes.
 
-use std::{collections::HashMap, hash::Hash, rc::Rc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hash},
+    rc::Rc,
+};
 
 use shared::{
     contract::{ids::StreamName, message::Message},
@@ -10,9 +14,10 @@ use shared::{
 };
 use uuid::Uuid;
 
+use super::{mixed::Mixed, world::Log};
 use crate::samples;
 
-/// The number of a message.
+/// The number of a message, from 1.
 pub(crate) type Symbol = u8;
 /// The number of all that a service knows about the order.
 pub(crate) type Node = u16;
@@ -48,14 +53,16 @@ impl Symbols {
             self.0.push(message.clone());
             self.0.len() - 1
         });
-        Symbol::try_from(index).expect("one order has few messages")
+        // 0 is the end of a log.
+        Symbol::try_from(index + 1).expect("one order has few messages")
     }
 
     pub(crate) fn message(&self, symbol: Symbol) -> &Message {
-        &self.0[usize::from(symbol)]
+        &self.0[usize::from(symbol) - 1]
     }
 }
 
+type Memo<K, V> = HashMap<K, V, BuildHasherDefault<Mixed>>;
 type Known<S> = Vec<(StreamName, i64, S)>;
 
 pub(crate) struct Actor<D: Decider> {
@@ -69,11 +76,11 @@ pub(crate) struct Actor<D: Decider> {
     /// By node: the kinds of the tasks that its state owes.
     owed: Vec<Vec<&'static str>>,
     numbers: HashMap<Known<D::State>, Node>,
-    steps: HashMap<(Node, Say), Rc<Step<D::Call>>>,
+    steps: Memo<(Node, Say), Rc<Step<D::Call>>>,
     /// The fold of each log that was ever written.
-    folds: HashMap<Vec<Symbol>, Node>,
+    folds: HashMap<Log, Node>,
     /// Which messages concern the service.
-    concerns: HashMap<(Symbol, bool), bool>,
+    concerns: Memo<(Symbol, bool), bool>,
 }
 
 impl<D: Decider<State: Eq + Hash>> Actor<D> {
@@ -92,9 +99,9 @@ impl<D: Decider<State: Eq + Hash>> Actor<D> {
             nodes,
             owed: vec![vec![]],
             numbers,
-            steps: HashMap::new(),
+            steps: HashMap::default(),
             folds: HashMap::new(),
-            concerns: HashMap::new(),
+            concerns: HashMap::default(),
         }
     }
 
@@ -215,16 +222,12 @@ impl<D: Decider<State: Eq + Hash>> Actor<D> {
     }
 
     /// Remembers what a log folds to. The same log is the same state for ever.
-    pub(crate) fn remember(&mut self, log: &[Symbol], node: Node) {
-        match self.folds.get(log) {
-            Some(known) => assert_eq!(*known, node, "two states of one log"),
-            None => {
-                self.folds.insert(log.to_vec(), node);
-            }
-        }
+    pub(crate) fn remember(&mut self, log: Log, node: Node) {
+        let known = *self.folds.entry(log).or_insert(node);
+        assert_eq!(known, node, "two states of one log");
     }
 
-    pub(crate) fn fold(&self, log: &[Symbol]) -> Node {
-        self.folds[log]
+    pub(crate) fn fold(&self, log: Log) -> Node {
+        self.folds[&log]
     }
 }

@@ -152,9 +152,9 @@ impl Cast {
         let receipt = inventory_service::domain::Command::Receive(receipt);
         let step = self.inventory.step(&mut self.symbols, 0, Say::Other(0), Via::Http, |_| receipt);
         world.nodes[INVENTORY] = step.node;
-        self.orders.remember(&[], world.nodes[ORDERS]);
-        self.inventory.remember(&[], world.nodes[INVENTORY]);
-        self.payments.remember(&[], world.nodes[PAYMENTS]);
+        self.orders.remember(Log::default(), world.nodes[ORDERS]);
+        self.inventory.remember(Log::default(), world.nodes[INVENTORY]);
+        self.payments.remember(Log::default(), world.nodes[PAYMENTS]);
         world
     }
 
@@ -173,7 +173,7 @@ impl Cast {
 
     fn edge(&self, world: &World, next: &mut Vec<(Move, World)>) {
         let topic = if self.scenario.adopted { FOREIGN } else { COMMANDS };
-        if !world.topics[topic].as_slice().contains(&self.create) {
+        if !world.topics[topic].contains(self.create) {
             let mut after = *world;
             after.topics[topic].push(self.create);
             next.push((Move::Starts, after));
@@ -190,7 +190,7 @@ impl Cast {
             for topic in READS[reader].iter().copied() {
                 let mut first = true;
                 for index in 0..world.topics[topic].len() {
-                    let symbol = world.topics[topic].as_slice()[index];
+                    let symbol = world.topics[topic].get(index);
                     if !self.concerns(reader, symbol, topic == FOREIGN) {
                         continue;
                     }
@@ -204,7 +204,7 @@ impl Cast {
                     let early = self
                         .tell(&mut after, reader, symbol, topic == FOREIGN)
                         .map_err(|why| (happens, why))?;
-                    if early && !after.held[reader].as_slice().contains(&symbol) {
+                    if early && !after.held[reader].contains(symbol) {
                         after.held[reader].push(symbol);
                     }
                     next.push((happens, after));
@@ -212,10 +212,10 @@ impl Cast {
             }
             if world.held[reader].len() > 0 && self.version(world, reader) > 0 {
                 let mut after = *world;
-                for symbol in world.held[reader].as_slice() {
+                for symbol in world.held[reader].iter() {
                     let happens = Move::Releases(reader);
-                    if !self.tell(&mut after, reader, *symbol, false).map_err(|why| (happens, why))? {
-                        after.held[reader].retain(|held| held != *symbol);
+                    if !self.tell(&mut after, reader, symbol, false).map_err(|why| (happens, why))? {
+                        after.held[reader].remove(symbol);
                     }
                 }
                 next.push((Move::Releases(reader), after));
@@ -273,7 +273,9 @@ impl Cast {
         step: &Step<std::convert::Infallible>,
     ) -> Result<bool, String> {
         let early = self.append(world, ORDERS, step)?;
-        self.orders.remember(world.topics[ORDERS].as_slice(), world.nodes[ORDERS]);
+        if !step.events.is_empty() {
+            self.orders.remember(world.topics[ORDERS], world.nodes[ORDERS]);
+        }
         Ok(early)
     }
 
@@ -283,7 +285,9 @@ impl Cast {
         step: &Step<std::convert::Infallible>,
     ) -> Result<bool, String> {
         let early = self.append(world, INVENTORY, step)?;
-        self.inventory.remember(world.topics[INVENTORY].as_slice(), world.nodes[INVENTORY]);
+        if !step.events.is_empty() {
+            self.inventory.remember(world.topics[INVENTORY], world.nodes[INVENTORY]);
+        }
         Ok(early)
     }
 
@@ -293,7 +297,9 @@ impl Cast {
         step: &Step<payment_service::domain::Call>,
     ) -> Result<bool, String> {
         let early = self.append(world, PAYMENTS, step)?;
-        self.payments.remember(world.topics[PAYMENTS].as_slice(), world.nodes[PAYMENTS]);
+        if !step.events.is_empty() {
+            self.payments.remember(world.topics[PAYMENTS], world.nodes[PAYMENTS]);
+        }
         for change in &step.tasks {
             match change {
                 TaskChange::Set { kind: ENQUIRE, .. } => world.enquire = true,
@@ -350,18 +356,19 @@ impl Cast {
             }
             match asked {
                 Asked::Pending => {
-                    for yes in [true, false] {
-                        // What is asked to be given back is given back.
-                        if (yes && can) || !(yes || undoing && can) {
-                            let mut after = *world;
-                            let decided = match (yes, undoing) {
-                                (true, _) => Asked::Yes,
-                                (false, false) => Asked::No,
-                                (false, true) => Asked::Never,
-                            };
-                            after.books.set(operation, decided);
-                            next.push((Move::Decides(operation, yes), after));
-                        }
+                    let mut decides = |yes, decided| {
+                        let mut after = *world;
+                        after.books.set(operation, decided);
+                        next.push((Move::Decides(operation, yes), after));
+                    };
+                    if can {
+                        decides(true, Asked::Yes);
+                    }
+                    // What is asked to be given back is given back; where there is nothing, that is no answer.
+                    if !undoing {
+                        decides(false, Asked::No);
+                    } else if !can {
+                        decides(false, Asked::Never);
                     }
                 }
                 Asked::Yes | Asked::No => {
@@ -487,9 +494,9 @@ impl Cast {
             after.topics[service].truncate(length);
             let log = after.topics[service];
             after.nodes[service] = match service {
-                ORDERS => self.orders.fold(log.as_slice()),
-                INVENTORY => self.inventory.fold(log.as_slice()),
-                _ => self.payments.fold(log.as_slice()),
+                ORDERS => self.orders.fold(log),
+                INVENTORY => self.inventory.fold(log),
+                _ => self.payments.fold(log),
             };
             after.read[service] = Default::default();
             after.held[service] = Log::default();
@@ -507,7 +514,7 @@ impl Cast {
     fn skim(&mut self, before: &World, service: usize, world: &mut World) -> Result<(), String> {
         for topic in READS[service].iter().copied() {
             for index in 0..world.topics[topic].len() {
-                let symbol = world.topics[topic].as_slice()[index];
+                let symbol = world.topics[topic].get(index);
                 if !self.concerns(service, symbol, topic == FOREIGN) {
                     continue;
                 }

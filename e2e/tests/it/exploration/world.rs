@@ -24,36 +24,41 @@ pub(crate) const READS: [&[usize]; 3] =
 
 const LOG_MAX: usize = 16;
 
-/// Messages in order. The unused end is zero, so that equal logs are equal bytes.
+/// Messages in order, a byte each: sixteen of them are one number that is quickly copied, compared and hashed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Log {
-    length: u8,
-    symbols: [Symbol; LOG_MAX],
-}
+pub(crate) struct Log(u128);
 
 impl Log {
     pub(crate) fn push(&mut self, symbol: Symbol) {
-        self.symbols[usize::from(self.length)] = symbol;
-        self.length += 1;
+        assert!(symbol != 0 && self.len() < LOG_MAX);
+        self.0 |= u128::from(symbol) << (8 * self.len());
     }
 
-    pub(crate) fn as_slice(&self) -> &[Symbol] {
-        &self.symbols[..usize::from(self.length)]
+    pub(crate) fn get(self, index: usize) -> Symbol {
+        (self.0 >> (8 * index)) as Symbol
     }
 
-    pub(crate) fn len(&self) -> usize {
-        usize::from(self.length)
+    pub(crate) fn len(self) -> usize {
+        LOG_MAX - self.0.leading_zeros() as usize / 8
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Symbol> {
+        (0..self.len()).map(move |index| self.get(index))
+    }
+
+    pub(crate) fn contains(self, symbol: Symbol) -> bool {
+        self.iter().any(|known| known == symbol)
     }
 
     pub(crate) fn truncate(&mut self, length: usize) {
-        self.symbols[length..].fill(0);
-        self.length = length as u8;
+        if length < LOG_MAX {
+            self.0 &= (1 << (8 * length)) - 1;
+        }
     }
 
-    pub(crate) fn retain(&mut self, keep: impl Fn(Symbol) -> bool) {
-        let kept: Vec<Symbol> = self.as_slice().iter().copied().filter(|symbol| keep(*symbol)).collect();
-        *self = Self::default();
-        kept.into_iter().for_each(|symbol| self.push(symbol));
+    pub(crate) fn remove(&mut self, symbol: Symbol) {
+        let log = std::mem::take(self);
+        log.iter().filter(|known| *known != symbol).for_each(|known| self.push(known));
     }
 }
 
@@ -158,7 +163,7 @@ impl World {
     /// How much of a topic somebody has read. What nobody has read may not have been published yet: a late relay is
     /// nothing but late readers.
     pub(crate) fn read_by_somebody(&self, topic: usize) -> usize {
-        let read = self.read.iter().fold(0, |bits, reader| bits | reader[topic]);
+        let read = self.read.iter().fold(0, |bits: u16, reader| bits | reader[topic]);
         (u16::BITS - read.leading_zeros()) as usize
     }
 }
