@@ -46,8 +46,8 @@ pub(super) struct Producer {
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     pub(super) acked: Vec<(Lane, i64)>,
-    /// Acknowledged messages by topic.
-    pub(super) sent: BTreeMap<Topic, u64>,
+    /// Acknowledged messages by partition.
+    pub(super) sent: BTreeMap<(Topic, i32), u64>,
     pub(super) failure: Option<Failure>,
     /// The broker does not have any more what it acknowledged before.
     pub(super) lost: Option<(Topic, String)>,
@@ -135,12 +135,18 @@ impl Producer {
         &self.counts
     }
 
-    pub(super) fn send(&self, lane: Lane, entry: &Entry) -> Sent {
-        let record = &entry.record;
-        let Some(partitions) = self.counts.get(&record.topic) else {
-            let reason = format!("topic {} is not one of this service", record.topic.name());
-            return Sent::Failed(Failure::Message { lane, reason: told(lane, entry.position, &reason) });
+    /// Where a message goes.
+    pub(super) fn place(&self, lane: Lane, entry: &Entry) -> Result<(Topic, i32), Failure> {
+        let topic = entry.record.topic;
+        let Some(partitions) = self.counts.get(&topic) else {
+            let reason = format!("topic {} is not one of this service", topic.name());
+            return Err(Failure::Message { lane, reason: told(lane, entry.position, &reason) });
         };
+        Ok((topic, entry.record.partition(*partitions)))
+    }
+
+    pub(super) fn send(&self, lane: Lane, entry: &Entry, partition: i32) -> Sent {
+        let record = &entry.record;
         let headers = record
             .headers
             .iter()
@@ -148,7 +154,7 @@ impl Producer {
                 headers.insert(Header { key: name, value: value.as_deref() })
             });
         let mut message = BaseRecord::with_opaque_to(record.topic.name(), opaque(lane, entry.position))
-            .partition(record.partition(*partitions))
+            .partition(partition)
             .headers(headers);
         message.key = record.key.as_deref();
         message.payload = record.value.as_deref();
@@ -227,7 +233,7 @@ impl ProducerContext for Context {
             Ok(message) => {
                 reports.acked.push((lane, position));
                 if let Some(topic) = Topic::parse(message.topic()) {
-                    *reports.sent.entry(topic).or_default() += 1;
+                    *reports.sent.entry((topic, message.partition())).or_default() += 1;
                     // A retry that the broker had taken already is acknowledged without an offset.
                     if message.offset() >= 0
                         && let Err(lost) = self.placed(topic, message.partition(), message.offset())

@@ -2,7 +2,7 @@
 //! topics that it writes.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -27,6 +27,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// broker that has just started may not know its topics yet.
 const MISSING_INTERVAL: Duration = Duration::from_secs(1);
 const MISSING_MAX: u32 = 5;
+/// A broker forgets producers that are silent on a partition; its default is a day.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct Publishing {
     broker: BrokerSettings,
@@ -42,7 +44,10 @@ pub(super) struct Publishing {
     missing: u32,
     /// Producers in a row that brought nothing to the broker.
     in_vain: u32,
-    /// Published, but the client library was full.
+    /// By partition: when the present producer was last acknowledged there, `None` while its first message is
+    /// under way.
+    opened: HashMap<(Topic, i32), Option<Instant>>,
+    /// Published, but not given to the producer yet.
     unsent: VecDeque<(Lane, Entry)>,
     waits_for: Option<String>,
 }
@@ -83,6 +88,7 @@ impl Publishing {
             next_check: Instant::now(),
             missing: 0,
             in_vain: 0,
+            opened: HashMap::new(),
             unsent: VecDeque::new(),
             waits_for: None,
         }
@@ -93,14 +99,29 @@ impl Publishing {
     }
 
     /// Gives the producer what it takes.
+    ///
+    /// The first message of a producer to a partition goes alone: of a producer that it does not know, the broker
+    /// takes any sequence number, so that the second request would be taken where the first was refused.
     pub(super) fn pump(&mut self) -> Option<Trouble> {
         let producer = self.producer.as_ref()?;
         while let Some((lane, entry)) = self.unsent.front() {
-            match producer.send(*lane, entry) {
+            let place = match producer.place(*lane, entry) {
+                Ok(place) => place,
+                Err(failure) => return Some(failure.into()),
+            };
+            let is_open = match self.opened.get(&place) {
+                Some(None) => break,
+                Some(Some(acked_at)) => acked_at.elapsed() < FORGOTTEN_AFTER,
+                None => false,
+            };
+            match producer.send(*lane, entry, place.1) {
                 Sent::Yes => self.unsent.pop_front(),
                 Sent::Full => break,
                 Sent::Failed(failure) => return Some(failure.into()),
             };
+            if !is_open {
+                self.opened.insert(place, None);
+            }
         }
         None
     }
@@ -124,6 +145,7 @@ impl Publishing {
         self.producer = None;
         self.building = None;
         self.checking = None;
+        self.opened.clear();
         self.unsent.clear();
     }
 
@@ -161,7 +183,9 @@ impl Publishing {
                 self.waits_for = None;
             }
             taken.acked = acked;
-            taken.sent = sent.into_iter().collect();
+            let now = Instant::now();
+            self.opened.extend(sent.keys().map(|place| (*place, Some(now))));
+            taken.sent = sent.into_iter().map(|((topic, _), count)| (topic, count)).collect();
             if let Some(failure) = failure {
                 self.waits_for = Some(failure.reason().to_owned());
                 taken.trouble = Some(failure.into());

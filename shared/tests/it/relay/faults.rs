@@ -31,6 +31,8 @@ async fn failed_deliveries_lose_and_reorder_nothing() {
     assert_complete(&broker.read(Topic::OrdersEvents), database.end);
 }
 
+/// A producer's first message to a partition: a broker takes any sequence number of a producer that it does not know.
+/// Later ones it would refuse for their sequence numbers, which the mock cluster does not look at.
 #[tokio::test]
 async fn what_the_broker_finds_too_large_halts_the_relay_and_nothing_overtakes_it() {
     let (mut database, broker) = (Database::new().await, Broker::new());

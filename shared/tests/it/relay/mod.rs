@@ -27,6 +27,7 @@ use shared::{
     testing,
 };
 use sqlx::PgConnection;
+use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
 mod publish;
@@ -46,6 +47,10 @@ struct Broker {
 
 impl Broker {
     fn new() -> Self {
+        // Shown for a test that fails.
+        let filter =
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| "shared=info,librdkafka=warn".into());
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let cluster = MockCluster::new(1).unwrap();
         for topic in [Topic::OrdersEvents, Topic::DeadLetters] {
             cluster.create_topic(topic.name(), PARTITIONS, 1).unwrap();
