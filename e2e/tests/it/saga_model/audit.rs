@@ -176,3 +176,13 @@ pub(crate) fn ended(
         order => Err(format!("nothing is left to do, and the order is {order:?}")),
     }
 }
+
+/// Of an order that a message asked to cancel.
+pub(crate) fn cancel_was_answered(id: OrderId, orders: &Memory<Orders>) -> Result<(), String> {
+    match orders.state(&StreamName::order(id)) {
+        Order::Completed { cancellation_rejected: false, .. } => {
+            Err("a cancel from the topic was neither done nor refused".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
