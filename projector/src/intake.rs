@@ -65,10 +65,6 @@ pub fn read(raw: &Raw, mode: Mode) -> Result<Heard, Unread> {
             return Err(decode_error(unknown));
         }
     };
-    if topic_of(&message) != raw.topic {
-        let detail = format!("{} does not belong on {}", message.message_type(), raw.topic.name());
-        return Err(validate_error(Malformed::at("wrong-topic", "/type", detail)));
-    }
     envelope::check_key(raw, &message).map_err(validate_error)?;
     if let Message::DeadLetterCommand(command) = message {
         return Ok(match command.group() {
@@ -82,18 +78,6 @@ pub fn read(raw: &Raw, mode: Mode) -> Result<Heard, Unread> {
     }
     let heard_at = Timestamp::from_timestamp_millis(raw.timestamp_ms).unwrap_or_default();
     Ok(Heard::Event(Box::new(Fact { topic: raw.topic, envelope, message, heard_at })))
-}
-
-fn topic_of(message: &Message) -> Topic {
-    match message {
-        Message::Order(_) => Topic::OrdersEvents,
-        Message::Reservation(_) => Topic::InventoryEvents,
-        Message::Stock(_) => Topic::InventoryStock,
-        Message::Payment(_) => Topic::PaymentsEvents,
-        Message::OrderCommand(_) => Topic::OrdersCommands,
-        Message::StockCommand(_) => Topic::InventoryCommands,
-        Message::DeadLetterCommand(_) => Topic::DeadLettersCommands,
-    }
 }
 
 /// A message that must not be read.

@@ -5,32 +5,25 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use shared::{
-    broker::{BrokerSettings, SettingError, topics},
-    config::{self, Parsed, Process, Settings, Verb, duration},
+    broker::BrokerSettings,
+    config::{self, Process, Settings, duration},
     consumer::{Consumer, ConsumerSettings},
     contract::Timestamp,
     http::{self, Readiness},
     log::connect::Unfit,
-    relay::{self, RelaySettings},
+    process::{self, CONSUMER_STOP, DATABASE, KAFKA, PARTITIONS, RELAY_STOP, wait_for_servers},
+    relay::{self, RelayHandle, RelaySettings},
     shutdown::{self, Shutdown},
-    telemetry::{self, Metrics},
+    telemetry::Metrics,
 };
-use tokio::{
-    sync::mpsc,
-    time::{interval, sleep},
-};
-use tracing::{error, info, warn};
+use tokio::{sync::mpsc, time::interval};
+use tracing::info;
 
 use crate::{
     commands::Commands,
     http::{App, routes},
     intake::{GROUP, READS},
-    project::{
-        self, Projection, Store,
-        lag::Lag,
-        run::{BATCH_MAX, NEED_PARTITIONS},
-        store::DATABASE,
-    },
+    project::{self, Projection, Store, lag::Lag, run::BATCH_MAX},
     read_model::schema,
     view::awaiting::Limits,
 };
@@ -41,14 +34,9 @@ const PROCESS: Process = Process {
     http_addr: "127.0.0.1:8080",
     admin_addr: "127.0.0.1:9080",
 };
-const NEED_BROKER: &str = "kafka";
-const RETRY: Duration = Duration::from_secs(1);
-const LAG_SHOWN_EVERY: Duration = Duration::from_secs(1);
+const WATCH: Duration = Duration::from_secs(1);
 /// How far the consumer thread may run ahead of the loop.
 const HEARD_MAX: usize = BATCH_MAX * 4;
-const CONSUMER_STOP: Duration = Duration::from_secs(3);
-/// What was committed is published now or after the next start.
-const RELAY_STOP: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, Args)]
 struct Extra {
@@ -63,56 +51,15 @@ struct Extra {
 
 /// The whole of the process's `main`.
 pub fn main() -> ExitCode {
-    let Parsed { verb, settings, extra } = config::parse::<Extra>(&PROCESS);
-    if verb == Verb::Healthcheck {
-        return match http::healthcheck(settings.admin_addr) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("not ready: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    if let Err(stop) = telemetry::start(&settings) {
-        stop.exit();
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "the runtime cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = runtime.block_on(async {
-        match verb {
-            Verb::Migrate => schema::migrate(&settings.database_url).await,
-            Verb::Serve | Verb::Healthcheck => serve(&settings, extra).await,
-        }
-    });
-    // What is stuck in a client library must not keep the process.
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error:#}");
-            ExitCode::from(exit_code(&error))
-        }
-    }
+    process::main(&PROCESS, |extra: &Extra| Ok(*extra), schema::migrate, serve)
 }
 
-/// Waiting does not mend a configuration.
-fn exit_code(error: &anyhow::Error) -> u8 {
-    let unfit = error.downcast_ref::<Unfit>().is_some_and(|unfit| !matches!(unfit, Unfit::Store(_)));
-    let bad = unfit || error.is::<topics::TopicsError>() || error.is::<SettingError>();
-    if bad { config::EXIT_BAD_CONFIGURATION as u8 } else { 1 }
-}
-
-async fn serve(settings: &Settings, extra: Extra) -> anyhow::Result<()> {
+async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal(settings.shutdown_timeout).context("handling signals")?;
     let broker = BrokerSettings::new(&settings.kafka_bootstrap_servers)
         .with_environment(settings.kafka_config.clone())?;
     let metrics = Metrics::new(GROUP, config::BUILD);
-    let readiness = Readiness::new(&[DATABASE, NEED_BROKER, NEED_PARTITIONS]);
+    let readiness = Readiness::new(&[DATABASE, KAFKA, PARTITIONS]);
     // The ports are taken before anything is waited for, so that a second copy is told at once.
     let admin = http::bind(settings.admin_addr).await?;
     let listener = http::bind(settings.http_addr).await?;
@@ -120,7 +67,7 @@ async fn serve(settings: &Settings, extra: Extra) -> anyhow::Result<()> {
     let admin_shutdown = shutdown.clone();
     tokio::spawn(async move { http::serve(admin, admin_routes, Default::default(), &admin_shutdown).await });
     tokio::select! {
-        started = wait_for_servers(settings, &broker, &readiness) => started?,
+        started = wait_for_servers(&broker, &readiness, async || check_database(&settings.database_url).await) => drop(started?),
         () = shutdown.requested() => return Ok(()),
     }
 
@@ -149,7 +96,7 @@ async fn serve(settings: &Settings, extra: Extra) -> anyhow::Result<()> {
     let api_shutdown = shutdown.clone();
     let served =
         tokio::spawn(async move { http::serve(listener, api, Default::default(), &api_shutdown).await });
-    tokio::spawn(show_lag(lag, metrics.clone(), shutdown.clone()));
+    tokio::spawn(watch(lag, relay.handle(), metrics.clone(), readiness.clone(), shutdown.clone()));
 
     let (heard_sender, heard) = mpsc::channel(HEARD_MAX);
     let client = broker.consumer(GROUP, &settings.instance_id);
@@ -165,44 +112,17 @@ async fn serve(settings: &Settings, extra: Extra) -> anyhow::Result<()> {
     result
 }
 
-/// Waits for the servers, and refuses what waiting does not mend.
-async fn wait_for_servers(
-    settings: &Settings,
-    broker: &BrokerSettings,
-    readiness: &Readiness,
-) -> anyhow::Result<()> {
-    while let Err(unfit) = check_database(&settings.database_url).await {
-        match unfit {
-            Unfit::Store(error) if error.is_infrastructure() => {
-                warn!(%error, "waiting for the database");
-                readiness.lacks(DATABASE, "away");
-            }
-            unfit => return Err(unfit.into()),
-        }
-        sleep(RETRY).await;
-    }
-    readiness.found(DATABASE);
-    while let Err(error) = topics::partition_count(broker).await {
-        if !matches!(error, topics::TopicsError::Unreachable { .. }) {
-            return Err(error.into());
-        }
-        warn!(%error, "waiting for the broker");
-        readiness.lacks(NEED_BROKER, "away");
-        sleep(RETRY).await;
-    }
-    readiness.found(NEED_BROKER);
-    Ok(())
-}
-
 async fn check_database(url: &str) -> Result<(), Unfit> {
     schema::check(&mut schema::connection(url, GROUP, schema::SERVED).await?).await
 }
 
-async fn show_lag(lag: Lag, metrics: Metrics, shutdown: Shutdown) {
-    let mut ticks = interval(LAG_SHOWN_EVERY);
+/// What people see of it from outside.
+async fn watch(lag: Lag, relay: RelayHandle, metrics: Metrics, readiness: Readiness, shutdown: Shutdown) {
+    let mut ticks = interval(WATCH);
     while !shutdown.is_requested() {
         ticks.tick().await;
         let lag_ms = lag.ms(Timestamp::from(std::time::SystemTime::now()));
         metrics.view_lag_seconds.set(lag_ms as f64 / 1_000.0);
+        process::watch_relay(&readiness, relay.state());
     }
 }

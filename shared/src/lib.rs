@@ -16,6 +16,7 @@ pub mod engine;
 pub mod relay;
 pub mod http;
 pub mod config;
+pub mod process;
 pub mod telemetry;
 pub mod shutdown;
 pub mod testing;

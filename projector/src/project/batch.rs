@@ -13,7 +13,7 @@ use shared::{
         envelope::{Mode, Raw},
         ids::StreamName,
     },
-    failure::{Failure, Holds, KeyHold, dead},
+    failure::{Failure, Holds, KeyHold, REDRIVES_MAX, dead},
     log::{
         Append, Held, HeldRow, HoldKind, Letter, LetterChange, LetterRecord, LetterStatus, Stage,
         StoredLetter,
@@ -57,9 +57,6 @@ pub struct Redriven {
     pub stored: StoredLetter,
     pub again: Taken,
 }
-
-/// After so many failed redrives a letter is parked: an operator should look before it comes again.
-const REDRIVES_MAX: i32 = 3;
 
 /// What became of a message that was tried.
 #[derive(Debug, Clone, PartialEq)]

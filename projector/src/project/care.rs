@@ -6,12 +6,9 @@ use std::collections::{HashMap, HashSet};
 
 use shared::{
     consumer::Place,
+    failure::{ATTEMPTS_MAX, STARTS_MAX},
     log::{Attempt, StoredPosition},
 };
-
-/// Runs in a row that took a message of a partition and finished none.
-const STARTS_MAX: i32 = 3;
-const ATTEMPTS_MAX: i32 = 3;
 
 #[derive(Debug, Clone, Default)]
 pub struct Care {

@@ -1,8 +1,10 @@
 //! How far the view is behind the topics, as far as this process can know: the age of the oldest message that it
-//! has taken and not committed.
+//! has taken and not committed, or how long messages have waited that it has not taken.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use shared::contract::Timestamp;
 
@@ -12,7 +14,14 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lag {
-    state: Arc<Mutex<State>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    state: State,
+    /// As of the last look at the ends of the topics; something was committed since: 0.
+    waited_ms: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,28 +35,34 @@ enum State {
 impl Lag {
     /// Nothing is known before the first commit, so a new process is as far behind as it is old.
     pub fn new(started: Timestamp) -> Self {
-        Self { state: Arc::new(Mutex::new(State::Behind(started))) }
+        Self { seen: Arc::new(Mutex::new(Seen { state: State::Behind(started), waited_ms: 0 })) }
     }
 
     pub fn taken(&self, oldest: Timestamp) {
-        self.set(State::Behind(oldest));
+        self.lock().state = State::Behind(oldest);
     }
 
     pub fn committed(&self, newest: Timestamp) {
-        self.set(State::Committed(newest, Instant::now()));
+        *self.lock() = Seen { state: State::Committed(newest, Instant::now()), waited_ms: 0 };
+    }
+
+    /// The longest that a message has waited untaken; 0 where none does.
+    pub fn waited(&self, waited_ms: i64) {
+        self.lock().waited_ms = waited_ms;
     }
 
     pub fn ms(&self, now: Timestamp) -> i64 {
-        let state = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Seen { state, waited_ms } = *self.lock();
         let since = |time: Timestamp| (now - time).num_milliseconds().max(0);
-        match state {
+        let of_taken_ms = match state {
             State::Behind(oldest) => since(oldest),
             State::Committed(_, at) if at.elapsed() > QUIET => 0,
             State::Committed(newest, _) => since(newest),
-        }
+        };
+        of_taken_ms.max(waited_ms)
     }
 
-    fn set(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

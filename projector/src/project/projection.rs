@@ -7,7 +7,7 @@ use std::{
 };
 
 use shared::{
-    consumer::{Place, Position},
+    consumer::{self, Place, Position},
     contract::{
         Timestamp,
         envelope::{Mode, Raw},
@@ -113,6 +113,12 @@ impl Projection {
         self.positions.clear();
         self.holds.clear();
         self.released.clear();
+    }
+
+    /// How far we are behind the ends of the topics, for people and for every answer.
+    pub(super) fn watch(&self, behind: &mut consumer::Lag, ends: &HashMap<Place, i64>) {
+        let positions = self.positions.iter().map(|(place, next)| (*place, *next));
+        self.lag.waited(behind.show(positions, ends, self.clock.now().timestamp_millis(), &self.metrics));
     }
 
     /// Folds and commits messages in order. Those of partitions that are not ours, and those that are done already,

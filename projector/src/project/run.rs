@@ -4,21 +4,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use shared::{
-    consumer::{Consumer, Heard},
+    consumer::{Consumer, Heard, Lag},
     contract::envelope::Raw,
     failure::Brake,
     http::Readiness,
+    process::{PARTITIONS, TOPICS},
     shutdown::Shutdown,
 };
-use tokio::sync::mpsc::{Receiver, error::TryRecvError};
-use tracing::{error, warn};
+use tokio::{
+    sync::mpsc::{Receiver, error::TryRecvError},
+    time::interval,
+};
+use tracing::error;
 
 use super::projection::{Came, Projection};
 
 /// Messages committed together.
 pub const BATCH_MAX: usize = 1_000;
-/// What the readiness of the process calls its partitions.
-pub const NEED_PARTITIONS: &str = "partitions";
+/// How often we look how far we are behind, and whether the relay goes on.
+const WATCH: Duration = Duration::from_secs(1);
 
 /// Runs until shutdown is requested. `wake_relay` is called where there are letters to publish. An error ends the
 /// process: the client cannot go on.
@@ -31,21 +35,22 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let mut brake = Brake::default();
+    let mut behind = Lag::default();
+    let mut watch = interval(WATCH);
     let mut next = None;
     loop {
-        let now = Instant::now();
-        if brake.on(now) {
-            // Nothing is taken meanwhile; a rebalance goes on without our answer and fences us.
-            tokio::select! {
-                () = shutdown.requested() => return Ok(()),
-                () = tokio::time::sleep(Duration::from_secs(1)) => continue,
-            }
-        }
         let first = match next.take() {
             Some(first) => first,
             None => tokio::select! {
+                // Also under load, and while the brake is on.
+                biased;
                 () = shutdown.requested() => return Ok(()),
-                first = heard.recv() => match first {
+                _ = watch.tick() => {
+                    projection.watch(&mut behind, &consumer.last_ends());
+                    continue;
+                }
+                // Nothing is taken while it brakes; a rebalance goes on without our answer and fences us.
+                first = heard.recv(), if !brake.on(Instant::now()) => match first {
                     Some(first) => first,
                     None => bail!("the consumer thread is gone"),
                 },
@@ -54,6 +59,7 @@ pub async fn run(
         match first {
             Heard::Message(raw) => {
                 let messages = gather(raw, &mut heard, &mut next, brake.batch(BATCH_MAX));
+                messages.iter().for_each(|raw| behind.taken(raw));
                 match projection.take(messages).await {
                     Came::Committed { moved, good, poison, letters } => {
                         consumer.commit(moved);
@@ -72,7 +78,7 @@ pub async fn run(
                 let Some(positions) = projection.assign(&places).await else { return Ok(()) };
                 // A thread that went away does not want it any more.
                 let _ = reply.send(positions);
-                readiness.found(NEED_PARTITIONS);
+                readiness.found(PARTITIONS);
                 // What waits for nothing any more goes on without a message.
                 if projection.take(Vec::new()).await == Came::Fenced {
                     consumer.reassign();
@@ -80,16 +86,10 @@ pub async fn run(
             }
             Heard::Revoked { reply } => {
                 projection.revoke();
+                behind.clear();
                 let _ = reply.send(());
             }
-            Heard::DataLossSuspected { place: (topic, partition), next, low, high } => {
-                let what = format!(
-                    "{} {partition}: position {next} is outside of {low} to {high}, so messages were lost unread",
-                    topic.name()
-                );
-                warn!("DATA_LOSS_SUSPECTED {what}");
-                readiness.lacks("data", what);
-            }
+            Heard::DataLossSuspected(why) => readiness.lacks(TOPICS, why),
             Heard::Fatal(why) => bail!("the Kafka client cannot go on: {why}"),
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use shared::{
     http::Readiness,
     log::{StoreError, connect::Unfit},
+    process::DATABASE,
     shutdown::Shutdown,
 };
 use sqlx::PgConnection;
@@ -13,8 +14,6 @@ use tracing::{error, warn};
 
 use crate::{intake::GROUP, read_model::schema};
 
-/// What the readiness of the process calls it.
-pub const DATABASE: &str = "database";
 const BACKOFF_MS_FIRST: u64 = 100;
 const BACKOFF_MS_MAX: u64 = 5_000;
 

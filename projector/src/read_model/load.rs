@@ -7,7 +7,6 @@ use shared::{
     contract::{
         Timestamp,
         ids::{OrderId, Sku},
-        topics::Topic,
     },
     log::StoreError,
 };
@@ -55,18 +54,6 @@ pub async fn rows(connection: &mut PgConnection, ids: &BTreeSet<RowId>) -> Resul
         rows.letters = found.into_iter().map(|row| (row.id, row)).collect();
     }
     Ok(rows)
-}
-
-/// The next offset of every partition that was ever read.
-pub async fn positions(connection: &mut PgConnection) -> Result<Vec<((Topic, i32), i64)>, StoreError> {
-    let rows: Vec<(String, i32, i64)> =
-        sqlx::query_as("select topic, partition, next from position where next is not null")
-            .fetch_all(connection)
-            .await?;
-    let positions = rows
-        .into_iter()
-        .filter_map(|(topic, partition, next)| Some(((Topic::parse(&topic)?, partition), next)));
-    Ok(positions.collect())
 }
 
 impl FromRow<'_, PgRow> for OrderRow {

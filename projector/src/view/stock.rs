@@ -44,16 +44,6 @@ pub struct Levels {
 }
 
 impl Reservation {
-    pub fn status(&self) -> &'static str {
-        match self {
-            Self::Reserved { .. } => "reserved",
-            Self::Rejected { .. } => "rejected",
-            Self::Committed { .. } => "committed",
-            Self::Released { .. } => "released",
-            Self::Restocked { .. } => "restocked",
-        }
-    }
-
     /// Whether inventory-service has nothing more to tell about the order.
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Rejected { .. } | Self::Released { .. } | Self::Restocked { .. })

@@ -72,7 +72,7 @@ async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
         let settings = BrokerSettings::new(bootstrap.clone());
         let client = settings.consumer("projector", "one");
         let consumer = Consumer::start(ConsumerSettings { client, topics: READS.to_vec() }, sender).unwrap();
-        let (readiness, letters) = (Readiness::new(&[project::run::NEED_PARTITIONS]), AtomicUsize::new(0));
+        let (readiness, letters) = (Readiness::new(&[shared::process::PARTITIONS]), AtomicUsize::new(0));
         let wake = || letters.store(1, Ordering::Relaxed);
         let running = project::run(projection, &consumer, heard, wake, &readiness, &token);
         let done = async {

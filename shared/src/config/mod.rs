@@ -63,18 +63,6 @@ pub struct Settings {
     #[arg(long, env = "INSTANCE_ID", default_value = "", hide_default_value = true, help_heading = PROCESS)]
     pub instance_id: String,
 
-    /// How long a message about something unknown waits for its cause before it is a dead letter
-    #[arg(long, env = "HOLD_LIMIT", default_value = "10m", value_parser = duration::parse, help_heading = LIMITS)]
-    pub hold_limit: Duration,
-
-    /// Events that may wait for the broker before HTTP answers 503; cancels are still taken
-    #[arg(long, env = "RELAY_BACKLOG_MAX", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = LIMITS)]
-    pub relay_backlog_max: u64,
-
-    /// Commands that may wait to be decided before HTTP answers 503; a tenth of it is kept for cancels
-    #[arg(long, env = "INBOX_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000), help_heading = LIMITS)]
-    pub inbox_max: u32,
-
     /// What a stopping process may take to finish what it has begun
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value = "15s", value_parser = duration::parse, help_heading = LIMITS)]
     pub shutdown_timeout: Duration,
@@ -157,7 +145,7 @@ impl Stop {
 
 const SERVERS: &str = "Servers";
 const PROCESS: &str = "Process";
-const LIMITS: &str = "Limits";
+pub(crate) const LIMITS: &str = "Limits";
 const LOGS: &str = "Logs";
 /// What Kafka takes as `group.instance.id`.
 const INSTANCE_ID_CHARS_MAX: usize = 249;
@@ -349,14 +337,13 @@ mod tests {
     #[test]
     fn a_bad_setting_is_named_and_exits_78() {
         type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 10] = [
+        let cases: [Case; 9] = [
             (&[], &[], "DATABASE_URL"),
             (&["--database-url", "mysql://secret"], &[], "DATABASE_URL"),
             (&["--database-url", "postgres://u@h/n"], &[], "KAFKA_BOOTSTRAP_SERVERS"),
             (&["--http-addr", "8081"], &[], "HTTP_ADDR"),
             (&["--fulfil-mode", "prod"], &[], "FULFIL_MODE"),
             (&["--order-deadline", "15"], &[], "ORDER_DEADLINE"),
-            (&["--inbox-max", "0"], &[], "INBOX_MAX"),
             (&["--instance-id", "a b"], &[], "INSTANCE_ID"),
             (&["--log-format", "xml"], &[], "LOG_FORMAT"),
             (&[], &[("DATABASE_URL_FILE", "/nowhere")], "DATABASE_URL_FILE"),

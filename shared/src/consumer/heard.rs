@@ -32,12 +32,7 @@ pub enum Heard {
     },
     /// A stored position is outside of what the topic has: retention or a truncated topic took messages that were
     /// never read. The partition stays unread until an operator says that the loss is accepted.
-    DataLossSuspected {
-        place: Place,
-        next: i64,
-        low: i64,
-        high: i64,
-    },
+    DataLossSuspected(String),
     /// The client cannot go on; the process should end.
     Fatal(String),
 }

@@ -3,6 +3,8 @@
 
 pub mod heard;
 pub mod thread;
+pub mod lag;
 
 pub use heard::{Heard, Place, Position};
+pub use lag::Lag;
 pub use thread::{Consumer, ConsumerSettings};

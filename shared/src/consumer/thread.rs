@@ -194,15 +194,13 @@ fn assign(consumer: &BaseConsumer<Rebalance>, shared: &Shared, places: Vec<Place
             None => Offset::Beginning,
             Some(next) => match consumer.fetch_watermarks(place.0.name(), place.1, BROKER_TIMEOUT) {
                 Ok((low, high)) if next < low || next > high => {
-                    error!(
-                        topic = place.0.name(),
-                        partition = place.1,
-                        next,
-                        low,
-                        high,
-                        "DATA_LOSS_SUSPECTED"
+                    let why = format!(
+                        "DATA_LOSS_SUSPECTED: {}:{} is at {next}, but the topic has {low} to {high}",
+                        place.0.name(),
+                        place.1
                     );
-                    let _ = shared.heard.blocking_send(Heard::DataLossSuspected { place, next, low, high });
+                    error!("{why}");
+                    let _ = shared.heard.blocking_send(Heard::DataLossSuspected(why));
                     continue;
                 }
                 // Unknown ends: `auto.offset.reset=error` tells us later.

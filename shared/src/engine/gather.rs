@@ -19,11 +19,6 @@ use crate::{
 };
 
 pub(super) const BATCH_MAX: usize = 1_000;
-/// After so many runs that took a message of a partition and did not live to finish one, its messages are taken one
-/// by one.
-pub(super) const STARTS_MAX: i32 = 3;
-/// A message that so many runs died of is a dead letter.
-pub(super) const ATTEMPTS_MAX: i32 = 3;
 
 /// All the ways in.
 pub(super) struct Gather<D: Decider> {

@@ -7,7 +7,6 @@ pub mod inbox;
 pub mod serve;
 mod clock;
 mod gather;
-mod lag;
 mod reconcile;
 mod run;
 mod store;

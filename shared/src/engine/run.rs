@@ -19,19 +19,20 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     clock::Clock,
-    gather::{ATTEMPTS_MAX, Gather, STARTS_MAX, unanswered},
-    lag::Lag,
+    gather::{Gather, unanswered},
     serve::Caller,
     store::Store,
 };
 use crate::{
-    consumer::{Consumer, Heard, Place, Position},
+    consumer::{Consumer, Heard, Lag, Place, Position},
     contract::envelope::Raw,
     decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
+    failure::{ATTEMPTS_MAX, STARTS_MAX},
     http::Readiness,
     log::{self, StoreError},
-    relay::{RelayHandle, State},
+    process::{self, PARTITIONS, TOPICS},
+    relay::RelayHandle,
     shutdown::Shutdown,
     task,
     telemetry::{
@@ -49,8 +50,6 @@ const TAIL_MAX: i64 = 5_000;
 const HELD_MAX: i64 = 1_000;
 const CALLS_MAX: usize = 256;
 const CROWDED_PAUSE_MS_MAX: u64 = 20;
-pub(super) const PARTITIONS: &str = "partitions";
-const RELAY: &str = "relay";
 
 pub(super) struct Run<D: Decider> {
     pub(super) decider: Arc<D>,
@@ -321,13 +320,10 @@ impl<D: Decider> Run<D> {
 
     fn watch(&mut self) {
         let now_ms = self.clock.now().timestamp_millis();
-        self.lag.show(self.execute.positions(), &self.consumer.last_ends(), now_ms, &self.metrics);
+        let _ = self.lag.show(self.execute.positions(), &self.consumer.last_ends(), now_ms, &self.metrics);
         let backlog = self.relay.backlog();
         self.overloaded.store(backlog > self.relay_backlog_max, Ordering::Relaxed);
-        match self.relay.state() {
-            State::Halted { reason } => self.readiness.lacks(RELAY, reason),
-            _ => self.readiness.found(RELAY),
-        }
+        process::watch_relay(&self.readiness, self.relay.state());
         self.metrics.held_keys.set(self.execute.held_keys() as i64);
     }
 
@@ -343,7 +339,7 @@ impl<D: Decider> Run<D> {
                     .collect();
                 self.gather.revoke();
                 self.gather.deaf = false;
-                for stored in stored.iter().filter(|stored| stored.starts > STARTS_MAX) {
+                for stored in stored.iter().filter(|stored| stored.starts >= STARTS_MAX) {
                     warn!(
                         topic = stored.topic.name(),
                         partition = stored.partition,
@@ -371,14 +367,7 @@ impl<D: Decider> Run<D> {
                 self.lag.clear();
                 let _ = reply.send(());
             }
-            Heard::DataLossSuspected { place, next, low, high } => {
-                let why = format!(
-                    "DATA_LOSS_SUSPECTED: {}:{} is at {next}, but the topic has {low} to {high}",
-                    place.0.name(),
-                    place.1
-                );
-                self.readiness.lacks("topics", why);
-            }
+            Heard::DataLossSuspected(why) => self.readiness.lacks(TOPICS, why),
             Heard::Fatal(reason) => bail!("the Kafka client cannot go on: {reason}"),
         }
         Ok(())

@@ -4,41 +4,38 @@ use std::{future::Future, pin::Pin, process::ExitCode, sync::Arc, time::Duration
 
 use anyhow::Context;
 use axum::Router;
-use tokio::{sync::mpsc, time::sleep};
-use tracing::{error, info, warn};
+use clap::Args;
+use tokio::sync::mpsc;
+use tracing::info;
 
 use super::{
     clock::Clock,
     gather::{BATCH_MAX, Gather, unanswered},
     inbox::{self, Inbox},
     reconcile::{self, Reconcile},
-    run::{PARTITIONS, Run},
-    store::{DATABASE, Store},
+    run::Run,
+    store::Store,
     take_back::take_back,
 };
 use crate::{
-    broker::{BrokerSettings, topics},
-    config::{self, Parsed, Process, Settings, Verb},
+    broker::BrokerSettings,
+    config::{self, LIMITS, Process, Settings, Stop, duration},
     consumer::{Consumer, ConsumerSettings},
     contract::{Timestamp, envelope::Mode, topics::Topic},
     decider::Decider,
     execute::{Execute, ExecuteSettings},
     http::{self, Readiness},
     log::{self, connect, connect::Unfit},
+    process::{self, CONSUMER_STOP, DATABASE, KAFKA, PARTITIONS, RELAY_STOP, wait_for_servers},
     relay::{self, RelaySettings},
     shutdown,
-    telemetry::{self, Metrics},
+    telemetry::Metrics,
 };
 
 const CACHE_STREAMS_MAX: usize = 100_000;
 const SNAPSHOT_EVERY: i64 = 200;
-const KAFKA: &str = "kafka";
 /// Whether it was compared with its topics.
 const LOG: &str = "log";
-const RETRY: Duration = Duration::from_secs(1);
-/// What was committed is published now or after the next start.
-const RELAY_STOP: Duration = Duration::from_secs(5);
-const CONSUMER_STOP: Duration = Duration::from_secs(3);
 
 /// Makes a call to the world outside; its answer is a command. It never fails: silence is an answer too.
 pub type Caller<D> = Arc<
@@ -61,59 +58,44 @@ pub fn no_calls<D: Decider<Call = std::convert::Infallible>>() -> Caller<D> {
     Arc::new(|never| match never {})
 }
 
+/// What only a service with a log needs to know.
+#[derive(Debug, Clone, Args)]
+pub struct Limits {
+    /// How long a message about something unknown waits for its cause before it is a dead letter
+    #[arg(long, env = "HOLD_LIMIT", default_value = "10m", value_parser = duration::parse, help_heading = LIMITS)]
+    hold_limit: Duration,
+
+    /// Events that may wait for the broker before HTTP answers 503; cancels are still taken
+    #[arg(long, env = "RELAY_BACKLOG_MAX", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..), help_heading = LIMITS)]
+    relay_backlog_max: u64,
+
+    /// Commands that may wait to be decided before HTTP answers 503; a tenth of it is kept for cancels
+    #[arg(long, env = "INBOX_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000), help_heading = LIMITS)]
+    inbox_max: u32,
+}
+
+#[derive(Debug, Args)]
+struct Own<E: Args> {
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    extra: E,
+}
+
 /// The whole of a service's `main`.
-pub fn main<D: Decider, E: clap::Args>(
+pub fn main<D: Decider, E: Args>(
     process: &Process,
-    service: impl FnOnce(&E) -> Result<Service<D>, config::Stop>,
+    service: impl FnOnce(&E) -> Result<Service<D>, Stop>,
 ) -> ExitCode {
-    let Parsed { verb, settings, extra } = config::parse::<E>(process);
-    let service = service(&extra).unwrap_or_else(|stop| stop.exit());
-    if verb == Verb::Healthcheck {
-        return match http::healthcheck(settings.admin_addr) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("not ready: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    if let Err(stop) = telemetry::start(&settings) {
-        stop.exit();
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "the runtime cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = runtime.block_on(async {
-        match verb {
-            Verb::Migrate => log::connect::migrate(&settings.database_url).await,
-            _ => serve(service, settings).await,
-        }
-    });
-    // What is stuck in a client library must not keep the process.
-    runtime.shutdown_timeout(Duration::from_millis(200));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let exit_code = exit_code(&error);
-            error!("{error:#}");
-            ExitCode::from(exit_code)
-        }
-    }
+    process::main(
+        process,
+        |own: &Own<E>| Ok((service(&own.extra)?, own.limits.clone())),
+        connect::migrate,
+        async |(service, limits), settings| serve(service, &limits, settings).await,
+    )
 }
 
-/// Waiting does not mend a configuration.
-fn exit_code(error: &anyhow::Error) -> u8 {
-    let unfit = error.downcast_ref::<Unfit>().is_some_and(|unfit| !matches!(unfit, Unfit::Store(_)));
-    let topics = error.downcast_ref::<topics::TopicsError>().is_some();
-    let setting = error.downcast_ref::<crate::broker::SettingError>().is_some();
-    if unfit || topics || setting { config::EXIT_BAD_CONFIGURATION as u8 } else { 1 }
-}
-
-async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::Result<()> {
+async fn serve<D: Decider>(service: Service<D>, limits: &Limits, settings: Settings) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal(settings.shutdown_timeout).context("handling signals")?;
     let broker = BrokerSettings::new(&settings.kafka_bootstrap_servers)
         .with_environment(settings.kafka_config.clone())?;
@@ -127,11 +109,10 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
     let listener = http::bind(settings.http_addr).await?;
 
     let mut stopping = std::pin::pin!(shutdown.requested());
-    let started = tokio::select! {
-        started = start(&settings, &broker, &readiness) => started?,
+    let (database_now, partitions) = tokio::select! {
+        started = wait_for_servers(&broker, &readiness, async || database(&settings).await) => started?,
         () = &mut stopping => return Ok(()),
     };
-    let Started { partitions, database_now } = started;
     let decider = Arc::new(service.decider);
     let mut store = Store::new(settings.database_url.clone(), D::NAME, readiness.clone());
 
@@ -156,7 +137,7 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
     let execute_settings = ExecuteSettings {
         mode: settings.fulfil_mode,
         partitions,
-        hold_limit: settings.hold_limit,
+        hold_limit: limits.hold_limit,
         cache_streams_max: CACHE_STREAMS_MAX,
         snapshot_every: SNAPSHOT_EVERY,
     };
@@ -169,7 +150,7 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
         },
         heard_sender,
     )?;
-    let (inbox, asked) = inbox::channel(settings.inbox_max as usize);
+    let (inbox, asked) = inbox::channel(limits.inbox_max as usize);
     let overloaded = inbox.overload();
     let (answered, answers) = mpsc::unbounded_channel();
     let (compared_sender, compared) = mpsc::channel(BATCH_MAX);
@@ -198,7 +179,7 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
         answered,
         partitions,
         overloaded,
-        relay_backlog_max: settings.relay_backlog_max as i64,
+        relay_backlog_max: limits.relay_backlog_max as i64,
     };
     let reconciling =
         service.reconcile.map(|reconcile| tokio::spawn(reconcile::hourly::<D>(reconcile, compared_sender)));
@@ -215,44 +196,6 @@ async fn serve<D: Decider>(service: Service<D>, settings: Settings) -> anyhow::R
     let _ = served.await;
     relay.stop(RELAY_STOP).await;
     result
-}
-
-struct Started {
-    partitions: i32,
-    database_now: Timestamp,
-}
-
-/// Waits for the servers, and refuses what waiting does not mend.
-async fn start(
-    settings: &Settings,
-    broker: &BrokerSettings,
-    readiness: &Readiness,
-) -> anyhow::Result<Started> {
-    let database_now = loop {
-        match database(settings).await {
-            Ok(now) => break now,
-            Err(Unfit::Store(error)) if error.is_infrastructure() => {
-                warn!(%error, "waiting for the database");
-                readiness.lacks(DATABASE, "away");
-            }
-            Err(unfit) => return Err(unfit.into()),
-        }
-        sleep(RETRY).await;
-    };
-    readiness.found(DATABASE);
-    let partitions = loop {
-        match topics::partition_count(broker).await {
-            Ok(partitions) => break partitions,
-            Err(error @ topics::TopicsError::Unreachable { .. }) => {
-                warn!(%error, "waiting for the broker");
-                readiness.lacks(KAFKA, "away");
-            }
-            Err(error) => return Err(error.into()),
-        }
-        sleep(RETRY).await;
-    };
-    readiness.found(KAFKA);
-    Ok(Started { partitions, database_now })
 }
 
 async fn database(settings: &Settings) -> Result<Timestamp, Unfit> {

@@ -13,12 +13,11 @@ use crate::{
         StoreError,
         connect::{self, Unfit},
     },
+    process::DATABASE,
 };
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// What readiness calls it.
-pub(super) const DATABASE: &str = "database";
 
 pub(super) struct Store {
     url: String,

@@ -11,13 +11,11 @@ use super::{
 use crate::{
     contract::{dead_letter::DeadLetterCommand, envelope::Raw, topics::partition_of},
     decider::{Class, Decider, Due, Task, Told, Via},
-    failure::{self, Failure, KeyHold},
+    failure::{self, Failure, KeyHold, REDRIVES_MAX},
     log::{Held, HeldRow, HoldKind, LetterChange, LetterRecord, LetterStatus, Stage},
     task,
 };
 
-/// After so many failed redrives a letter is parked: an operator should look before it comes again.
-const REDRIVES_MAX: i32 = 3;
 const UNKNOWN_ORDER: &str = "unknown-order";
 
 /// What a message came to.

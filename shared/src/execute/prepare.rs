@@ -10,7 +10,6 @@ use crate::{
         dead_letter::DeadLetterCommand,
         envelope::{self, Envelope, Mode, Raw},
         message::Message,
-        topics::Topic,
     },
     decider::{Decider, Told, Via},
     failure::Failure,
@@ -66,8 +65,7 @@ pub fn prepare<D: Decider>(decider: &D, raw: &Raw, mode: Mode, now: Timestamp) -
             return dead(Failure::malformed(Stage::Decode, &malformed), None);
         }
     };
-    if let Err(malformed) = envelope::check_key(raw, &message).and_then(|()| check_topic(raw.topic, &message))
-    {
+    if let Err(malformed) = envelope::check_key(raw, &message) {
         return dead(Failure::malformed(Stage::Validate, &malformed), None);
     }
     let told = Told {
@@ -97,24 +95,6 @@ pub fn prepare<D: Decider>(decider: &D, raw: &Raw, mode: Mode, now: Timestamp) -
         }
         _ => prepared,
     }
-}
-
-/// A message on a topic that is not its own says something that its writer may not say.
-fn check_topic(topic: Topic, message: &Message) -> Result<(), crate::contract::Malformed> {
-    let home = match message {
-        Message::Order(_) => Topic::OrdersEvents,
-        Message::Reservation(_) => Topic::InventoryEvents,
-        Message::Stock(_) => Topic::InventoryStock,
-        Message::Payment(_) => Topic::PaymentsEvents,
-        Message::OrderCommand(_) => Topic::OrdersCommands,
-        Message::StockCommand(_) => Topic::InventoryCommands,
-        Message::DeadLetterCommand(_) => Topic::DeadLettersCommands,
-    };
-    if home == topic {
-        return Ok(());
-    }
-    let detail = format!("this type belongs on {}", home.name());
-    Err(crate::contract::Malformed::at("wrong-topic", "/type", detail))
 }
 
 /// The key of a message that we cannot read: what its writer partitioned by.

@@ -2,7 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
+use super::ATTEMPTS_MAX;
 use crate::{
+    config::BUILD,
     contract::{
         Malformed, Timestamp,
         dead_letter::dead_letter_id,
@@ -16,7 +18,6 @@ use crate::{
 const MESSAGE_BYTES_MAX: usize = 512;
 /// Value and headers together. Beyond it only hash, size and place are kept.
 const LETTER_BYTES_MAX: usize = 1024 * 1024;
-pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 
 /// Why a message could not be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub fn dead(
         fingerprint: fingerprint(raw.topic.name(), failure),
         // Postgres takes no NUL in a text.
         message: cut(&message).replace('\0', ""),
-        delivery_count: 1,
+        delivery_count: if failure.stage == Stage::Deadly { ATTEMPTS_MAX } else { 1 },
         build: BUILD.to_owned(),
         holds: key.filter(|_| failure.holds),
         raw,

@@ -7,6 +7,14 @@ pub mod brake;
 pub mod holds;
 pub mod letter;
 
+/// After so many runs that took a message of a partition and did not live to finish one, its messages are taken one
+/// by one.
+pub const STARTS_MAX: i32 = 3;
+/// A message that so many runs died of, taken alone, is a dead letter.
+pub const ATTEMPTS_MAX: i32 = 3;
+/// A letter that failed so often again is parked.
+pub const REDRIVES_MAX: i32 = 3;
+
 pub use brake::Brake;
 pub use holds::{Holds, KeyHold};
 pub use letter::{Failure, dead};
