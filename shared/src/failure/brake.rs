@@ -19,6 +19,7 @@ pub const CAREFUL_BATCH: usize = 10;
 pub struct Brake {
     window: VecDeque<bool>,
     poison: usize,
+    /// Set until the window is clean again.
     until: Option<Instant>,
 }
 
@@ -33,7 +34,13 @@ impl Brake {
                 self.poison -= 1;
             }
         }
-        if self.poison <= POISON_MAX || self.on(now) {
+        if self.poison <= POISON_MAX {
+            self.until = None;
+            return false;
+        }
+        // Having tried again: what was poison before is no reason, only what is now.
+        let is_worse = self.until.is_none() || poison > good;
+        if !is_worse || self.on(now) {
             return false;
         }
         self.until = Some(now + STOP);
@@ -69,8 +76,14 @@ mod tests {
         assert!(brake.count(0, 1, start));
         assert!(brake.on(start) && !brake.on(start + STOP));
         assert_eq!(brake.batch(1_000), CAREFUL_BATCH);
-        brake.count(600, 0, start + STOP);
+        // Batches of commands and tasks have no message; good ones do not put it on again.
+        assert!(!brake.count(0, 0, start + STOP) && !brake.count(10, 0, start + STOP));
+        assert!(!brake.on(start + STOP));
+        assert!(brake.count(4, 6, start + STOP), "mostly poison still");
+        let later = start + STOP * 2;
+        brake.count(600, 0, later);
         assert_eq!(brake.batch(1_000), 1_000);
+        assert!(!brake.count(300, 0, later) && brake.count(0, 501, later), "and anew");
     }
 
     #[test]
