@@ -409,6 +409,20 @@ fn a_newer_type_is_held_without_a_letter() {
     assert_eq!(kinds, [HoldKind::Newer, HoldKind::Behind]);
 }
 
+/// A command is written by anybody: what nobody knows must not hold a key without limit.
+#[test]
+fn an_unknown_command_that_claims_a_position_holds_nobody() {
+    let mut world = World::new();
+    let key = order(1).to_string();
+    let value = r#"{"specversion":"1.0","id":"x","source":"/nobody","type":"fulfil.order.hidden.v1",
+        "position":"00000000000000000009","sequence":"0000000001","data":{}}"#;
+    let unknown = world.raw(Topic::OrdersCommands, &key, value.to_owned());
+    let create = world.create(order(1));
+    let outcome = world.take(vec![unknown, create]);
+    assert_eq!((outcome.poison.len(), world.model.held.len()), (1, 0));
+    assert_eq!(world.types(), ["created"]);
+}
+
 #[test]
 fn our_own_events_are_not_adopted() {
     let mut world = World::new();
