@@ -54,6 +54,8 @@ impl Decider for Orders {
     const READS: &'static [Topic] = &[Topic::OrdersCommands, Topic::InventoryEvents, Topic::PaymentsEvents];
     const ADOPTS: Option<Topic> = Some(Topic::OrdersEvents);
     const WRITES: &'static [Topic] = &[Topic::OrdersEvents];
+    /// The answer that confirms an order may still wait on a topic.
+    const WAITS_FOR_BACKLOG: &'static [&'static str] = &[DEADLINE];
     const FINGERPRINT: &'static str = "order-1";
 
     fn react(&self, message: &Message, envelope: &Envelope) -> Option<Command> {
@@ -115,11 +117,6 @@ impl Decider for Orders {
             COMPENSATION_OVERDUE => Some(Command::CompensationOverdue(order_id)),
             _ => None,
         }
-    }
-
-    /// The answer that confirms an order may still wait on a topic.
-    fn waits_for_backlog(&self, kind: &str) -> bool {
-        kind == DEADLINE
     }
 
     fn snapshots(&self, _: &StreamName) -> bool {

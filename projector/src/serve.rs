@@ -16,7 +16,7 @@ use shared::{
     shutdown::{self, Shutdown},
     telemetry::Metrics,
 };
-use tokio::{sync::mpsc, time::interval};
+use tokio::time::interval;
 use tracing::info;
 
 use crate::{
@@ -35,8 +35,6 @@ const PROCESS: Process = Process {
     admin_addr: "127.0.0.1:9080",
 };
 const WATCH: Duration = Duration::from_secs(1);
-/// How far the consumer thread may run ahead of the loop.
-const HEARD_MAX: usize = BATCH_MAX * 4;
 
 #[derive(Debug, Clone, Copy, Args)]
 struct Extra {
@@ -98,9 +96,11 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
         tokio::spawn(async move { http::serve(listener, api, Default::default(), &api_shutdown).await });
     tokio::spawn(watch(lag, relay.handle(), metrics.clone(), readiness.clone(), shutdown.clone()));
 
-    let (heard_sender, heard) = mpsc::channel(HEARD_MAX);
-    let client = broker.consumer(GROUP, &settings.instance_id);
-    let consumer = Consumer::start(ConsumerSettings { client, topics: READS.to_vec() }, heard_sender)?;
+    let (consumer, heard) = Consumer::start(ConsumerSettings {
+        client: broker.consumer(GROUP, &settings.instance_id),
+        topics: READS.to_vec(),
+        messages_max: BATCH_MAX * 4,
+    })?;
     info!(http = %settings.http_addr, admin = %settings.admin_addr, "serving");
     let outbox = relay.handle();
     let wake_relay = || outbox.wake_letters();

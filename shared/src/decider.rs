@@ -33,6 +33,9 @@ pub trait Decider: Send + Sync + 'static {
     const ADOPTS: Option<Topic>;
     /// Its own topics: where its streams are published.
     const WRITES: &'static [Topic];
+    /// Kinds of tasks that may run only after the backlog that was there when they fell due: a deadline must not
+    /// expire an order whose answer waits on a topic.
+    const WAITS_FOR_BACKLOG: &'static [&'static str] = &[];
     /// Changes when [`Decider::evolve`] or the state's form does, so that older snapshots are ignored.
     const FINGERPRINT: &'static str;
 
@@ -67,12 +70,6 @@ pub trait Decider: Send + Sync + 'static {
 
     /// What a due task asks. It is decided like any other command, over the state of its stream.
     fn due(&self, task: &Task) -> Option<Self::Command>;
-
-    /// Whether a task may run only after the backlog that was there when it fell due: a deadline must not expire
-    /// an order whose answer waits on a topic.
-    fn waits_for_backlog(&self, _kind: &str) -> bool {
-        false
-    }
 
     /// Whether a stream grows long enough to want snapshots.
     fn snapshots(&self, stream: &StreamName) -> bool;

@@ -2,25 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use shared::{
-    consumer::{Consumer, Heard, Lag},
+    consumer::{Change, Consumer, Heard, Lag, Next},
     contract::envelope::Raw,
     failure::Brake,
     http::Readiness,
     process::{PARTITIONS, TOPICS},
     shutdown::Shutdown,
 };
-use tokio::{
-    sync::mpsc::{Receiver, error::TryRecvError},
-    time::interval,
-};
+use tokio::time::interval;
 use tracing::error;
 
 use super::projection::{Came, Projection};
 
 /// Messages committed together.
 pub const BATCH_MAX: usize = 1_000;
+/// What they may have together.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often we look how far we are behind, and whether the relay goes on.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -29,7 +28,7 @@ const WATCH: Duration = Duration::from_secs(1);
 pub async fn run(
     mut projection: Projection,
     consumer: &Consumer,
-    mut heard: Receiver<Heard>,
+    mut heard: Heard,
     wake_relay: impl Fn(),
     readiness: &Readiness,
     shutdown: &Shutdown,
@@ -37,28 +36,20 @@ pub async fn run(
     let mut brake = Brake::default();
     let mut behind = Lag::default();
     let mut watch = interval(WATCH);
-    let mut next = None;
     loop {
-        let first = match next.take() {
-            Some(first) => first,
-            None => tokio::select! {
-                // Also under load, and while the brake is on.
-                biased;
-                () = shutdown.requested() => return Ok(()),
-                _ = watch.tick() => {
-                    projection.watch(&mut behind, &consumer.last_ends());
-                    continue;
-                }
-                // Nothing is taken while it brakes; a rebalance goes on without our answer and fences us.
-                first = heard.recv(), if !brake.on(Instant::now()) => match first {
-                    Some(first) => first,
-                    None => bail!("the consumer thread is gone"),
-                },
-            },
+        let next = tokio::select! {
+            // Also under load, and while the brake is on.
+            biased;
+            () = shutdown.requested() => return Ok(()),
+            _ = watch.tick() => {
+                projection.watch(&mut behind, &consumer.last_ends());
+                continue;
+            }
+            next = heard.next(!brake.on(Instant::now())) => next,
         };
-        match first {
-            Heard::Message(raw) => {
-                let messages = gather(raw, &mut heard, &mut next, brake.batch(BATCH_MAX));
+        match next.context("the consumer thread is gone")? {
+            Next::Message(raw) => {
+                let messages = gather(raw, &mut heard, brake.batch(BATCH_MAX));
                 messages.iter().for_each(|raw| behind.taken(raw));
                 match projection.take(messages).await {
                     Came::Committed { moved, good, poison, letters } => {
@@ -74,7 +65,7 @@ pub async fn run(
                     Came::Stopped => return Ok(()),
                 }
             }
-            Heard::Assigned { places, reply } => {
+            Next::Change(Change::Assigned { places, reply }) => {
                 let Some(positions) = projection.assign(&places).await else { return Ok(()) };
                 // A thread that went away does not want it any more.
                 let _ = reply.send(positions);
@@ -84,29 +75,25 @@ pub async fn run(
                     consumer.reassign();
                 }
             }
-            Heard::Revoked { reply } => {
+            Next::Change(Change::Revoked { reply }) => {
                 projection.revoke();
                 behind.clear();
                 let _ = reply.send(());
             }
-            Heard::DataLossSuspected(why) => readiness.lacks(TOPICS, why),
-            Heard::Fatal(why) => bail!("the Kafka client cannot go on: {why}"),
+            Next::Change(Change::DataLossSuspected(why)) => readiness.lacks(TOPICS, why),
+            Next::Change(Change::Fatal(why)) => bail!("the Kafka client cannot go on: {why}"),
         }
     }
 }
 
-/// The message, and those that are there already. What is not a message waits for the next turn.
-fn gather(first: Raw, heard: &mut Receiver<Heard>, next: &mut Option<Heard>, batch_max: usize) -> Vec<Raw> {
+/// The message, and those that are there already.
+fn gather(first: Raw, heard: &mut Heard, batch_max: usize) -> Vec<Raw> {
+    let mut bytes = first.bytes();
     let mut messages = vec![first];
-    while messages.len() < batch_max {
-        match heard.try_recv() {
-            Ok(Heard::Message(raw)) => messages.push(raw),
-            Ok(other) => {
-                *next = Some(other);
-                break;
-            }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-        }
+    while messages.len() < batch_max && bytes < BATCH_BYTES_MAX {
+        let Some(raw) = heard.try_message() else { break };
+        bytes += raw.bytes();
+        messages.push(raw);
     }
     messages
 }

@@ -20,7 +20,7 @@ use shared::{
     http::Readiness,
     shutdown,
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
     project::{Database, take_all},
@@ -68,10 +68,10 @@ async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
         publish(&bootstrap, part);
         let projection = database.unassigned();
         let (trigger, token) = shutdown::manual();
-        let (sender, heard) = mpsc::channel(100);
         let settings = BrokerSettings::new(bootstrap.clone());
         let client = settings.consumer("projector", "one");
-        let consumer = Consumer::start(ConsumerSettings { client, topics: READS.to_vec() }, sender).unwrap();
+        let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
+        let (consumer, heard) = Consumer::start(settings).unwrap();
         let (readiness, letters) = (Readiness::new(&[shared::process::PARTITIONS]), AtomicUsize::new(0));
         let wake = || letters.store(1, Ordering::Relaxed);
         let running = project::run(projection, &consumer, heard, wake, &readiness, &token);

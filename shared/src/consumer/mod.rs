@@ -5,6 +5,6 @@ pub mod heard;
 pub mod thread;
 pub mod lag;
 
-pub use heard::{Heard, Place, Position};
+pub use heard::{Change, Heard, Next, Place, Position};
 pub use lag::Lag;
 pub use thread::{Consumer, ConsumerSettings};

@@ -5,7 +5,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -14,13 +18,16 @@ use rdkafka::{
     ClientConfig, ClientContext, Message, Offset, Statistics, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
     error::KafkaError,
-    types::RDKafkaRespErr,
+    types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
-use tokio::sync::{mpsc::Sender, mpsc::error::TrySendError, oneshot};
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::heard::{Heard, Place, Position};
-use crate::{broker::copied, contract::topics::Topic};
+use super::heard::{Change, Heard, Place, Position, Teller, Untold, queues};
+use crate::{
+    broker::copied,
+    contract::{envelope::Raw, topics::Topic},
+};
 
 /// How long one poll waits for a message; also how late an [`Ask`] can be seen.
 const POLL: Duration = Duration::from_millis(20);
@@ -34,6 +41,8 @@ pub struct ConsumerSettings {
     /// Group and instance included: [`crate::broker::BrokerSettings::consumer`].
     pub client: ClientConfig,
     pub topics: Vec<Topic>,
+    /// How far the thread may run ahead of the loop.
+    pub messages_max: usize,
 }
 
 /// The handle of the thread. Dropping it stops the thread.
@@ -51,11 +60,12 @@ enum Ask {
 }
 
 impl Consumer {
-    /// Subscribes. Messages and changes of the assignment arrive at `heard`, whose capacity bounds how far the
-    /// thread runs ahead of the loop.
-    pub fn start(settings: ConsumerSettings, heard: Sender<Heard>) -> anyhow::Result<Self> {
+    /// Subscribes. What the thread hears arrives at the other end.
+    pub fn start(settings: ConsumerSettings) -> anyhow::Result<(Self, Heard)> {
+        let (teller, heard) = queues(settings.messages_max);
         let shared = Arc::new(Shared {
-            heard: heard.clone(),
+            teller,
+            assignments: AtomicU64::new(0),
             assigned: Mutex::new(Vec::new()),
             ends: Mutex::new(HashMap::new()),
         });
@@ -71,10 +81,11 @@ impl Consumer {
         let thread = std::thread::Builder::new()
             .name("consumer".into())
             .spawn(move || {
-                Polling { consumer, heard, shared: polled, asked, waiting: None, paused: false }.run()
+                Polling { consumer, shared: polled, asked, waiting: None, paused: false, assignments: 0 }
+                    .run()
             })
             .context("starting the consumer thread")?;
-        Ok(Self { asks, shared, thread: Some(thread) })
+        Ok((Self { asks, shared, thread: Some(thread) }, heard))
     }
 
     /// Forget what was fetched and ask for the positions again: somebody else went on with a partition.
@@ -96,7 +107,8 @@ impl Consumer {
 
     /// Where the partitions end, at most some seconds ago; only those that are fetched. For lag, never for deciding.
     pub fn last_ends(&self) -> HashMap<Place, i64> {
-        self.shared.ends.lock().map(|ends| ends.clone()).unwrap_or_default()
+        let ends = self.shared.ends.lock().map(|ends| ends.clone()).unwrap_or_default();
+        ends.into_iter().map(|(place, end)| (place, end.of_messages(end.high))).collect()
     }
 
     /// Stops the thread and waits for it until the deadline. Closing the client can hang; then it is left behind
@@ -114,10 +126,37 @@ impl Consumer {
 
 /// Between the polling loop and the rebalance callback, both on the same thread.
 struct Shared {
-    heard: Sender<Heard>,
+    teller: Teller,
+    /// How often partitions were assigned or revoked.
+    assignments: AtomicU64,
     assigned: Mutex<Vec<Place>>,
-    /// The end offsets of our partitions as the client last saw them.
-    ends: Mutex<HashMap<Place, i64>>,
+    /// Of our partitions, as the client last saw them.
+    ends: Mutex<HashMap<Place, End>>,
+}
+
+/// Where a partition ended, and how far the client had read it.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    high: i64,
+    /// The next offset to fetch. Past markers of transactions, which are no messages.
+    fetched: i64,
+    /// After the last message that `poll` gave out; negative where it gave none. All that was fetched was given out.
+    given: Option<i64>,
+}
+
+impl End {
+    fn of(partition: &rdkafka::statistics::Partition) -> Self {
+        let given = (partition.fetchq_cnt == 0).then_some(partition.app_offset);
+        Self { high: partition.hi_offset, fetched: partition.next_offset, given }
+    }
+
+    /// The offset after the last message below `high`, where the client has read so far; else `high`.
+    fn of_messages(&self, high: i64) -> i64 {
+        match self.given {
+            Some(given) if self.fetched >= high => given.clamp(0, high.max(0)),
+            _ => high,
+        }
+    }
 }
 
 struct Rebalance {
@@ -142,7 +181,7 @@ impl ClientContext for Rebalance {
         for (name, topic) in &statistics.topics {
             let Some(topic_of_ours) = Topic::parse(name) else { continue };
             let known = topic.partitions.values().filter(|partition| partition.partition >= 0);
-            ends.extend(known.map(|partition| ((topic_of_ours, partition.partition), partition.hi_offset)));
+            ends.extend(known.map(|partition| ((topic_of_ours, partition.partition), End::of(partition))));
         }
     }
 
@@ -167,7 +206,7 @@ impl ConsumerContext for Rebalance {
         } else {
             let (reply, done) = mpsc::sync_channel(1);
             // With the loop gone there is nobody to wait for.
-            if self.shared.heard.blocking_send(Heard::Revoked { reply }).is_ok() {
+            if self.shared.teller.changes.blocking_send(Change::Revoked { reply }).is_ok() {
                 let _ = done.recv_timeout(REVOKE_WAIT_MAX);
             }
             set_assigned(&self.shared, Vec::new());
@@ -183,7 +222,7 @@ impl ConsumerContext for Rebalance {
 /// Asks the loop where to go on, checks that the topic still has it, and fetches from there.
 fn assign(consumer: &BaseConsumer<Rebalance>, shared: &Shared, places: Vec<Place>) -> Result<(), KafkaError> {
     let (reply, positions) = mpsc::sync_channel(1);
-    if shared.heard.blocking_send(Heard::Assigned { places: places.clone(), reply }).is_err() {
+    if shared.teller.changes.blocking_send(Change::Assigned { places: places.clone(), reply }).is_err() {
         return consumer.unassign();
     }
     // The loop answers as soon as the database does; while that is away the group waits with us.
@@ -200,7 +239,7 @@ fn assign(consumer: &BaseConsumer<Rebalance>, shared: &Shared, places: Vec<Place
                         place.1
                     );
                     error!("{why}");
-                    let _ = shared.heard.blocking_send(Heard::DataLossSuspected(why));
+                    let _ = shared.teller.changes.blocking_send(Change::DataLossSuspected(why));
                     continue;
                 }
                 // Unknown ends: `auto.offset.reset=error` tells us later.
@@ -210,10 +249,13 @@ fn assign(consumer: &BaseConsumer<Rebalance>, shared: &Shared, places: Vec<Place
         list.add_partition_offset(place.0.name(), place.1, offset)?;
     }
     set_assigned(shared, places);
-    consumer.assign(&list)
+    consumer.assign(&list)?;
+    // A partition that was paused when it was taken from us is still paused when it comes back.
+    consumer.resume(&list)
 }
 
 fn set_assigned(shared: &Shared, places: Vec<Place>) {
+    shared.assignments.fetch_add(1, Ordering::Relaxed);
     if let Ok(mut assigned) = shared.assigned.lock() {
         *assigned = places;
     }
@@ -231,12 +273,13 @@ fn places(partitions: &TopicPartitionList) -> Vec<Place> {
 
 struct Polling {
     consumer: BaseConsumer<Rebalance>,
-    heard: Sender<Heard>,
     shared: Arc<Shared>,
     asked: mpsc::Receiver<Ask>,
-    /// Did not fit into the channel. While it waits the partitions are paused, and `poll` only serves callbacks.
-    waiting: Option<Heard>,
+    /// Did not fit into the queue. While it waits the partitions are paused, and `poll` only serves callbacks.
+    waiting: Option<Raw>,
     paused: bool,
+    /// Those that `waiting` and `paused` are of.
+    assignments: u64,
 }
 
 impl Polling {
@@ -249,44 +292,83 @@ impl Polling {
                     Err(mpsc::TryRecvError::Empty) => break,
                 }
             }
-            if !self.hand_over() {
-                return;
-            }
-            let heard = match self.consumer.poll(POLL) {
-                None => continue,
-                Some(Ok(message)) => copied(&message).map(Heard::Message),
-                Some(Err(error)) => failed(&self.consumer, &error),
+            let goes_on = match self.waiting.take() {
+                Some(raw) => self.tell(raw),
+                None => self.listen(),
             };
-            self.waiting = heard;
-            if !self.hand_over() {
+            if !goes_on {
                 return;
             }
         }
     }
 
-    /// Gives the waiting message to the loop; pauses where it does not fit, resumes when it did. False when the
-    /// loop is gone.
-    fn hand_over(&mut self) -> bool {
-        let Some(heard) = self.waiting.take() else { return true };
-        match self.heard.try_send(heard) {
+    /// Takes one message out of the client. False when the loop is gone.
+    fn listen(&mut self) -> bool {
+        let (raw, error) = match self.consumer.poll(POLL) {
+            None => (None, None),
+            Some(Ok(message)) => (copied(&message), None),
+            Some(Err(error)) => (None, Some(error)),
+        };
+        // Before the message, which was fetched under the newest one.
+        self.notice_assignment();
+        error.is_none_or(|error| self.failed(&error)) && raw.is_none_or(|raw| self.tell(raw))
+    }
+
+    /// Gives a message to the loop; pauses where it does not fit, resumes when it did. False when the loop is gone.
+    fn tell(&mut self, raw: Raw) -> bool {
+        match self.shared.teller.tell(raw) {
             Ok(()) => {
                 self.pause(false);
                 true
             }
-            Err(TrySendError::Full(heard)) => {
-                self.waiting = Some(heard);
+            Err(Untold::Full(raw)) => {
+                self.waiting = Some(raw);
                 self.pause(true);
-                // Serves the callbacks, and is the wait until the next try.
-                if let Some(Ok(message)) = self.consumer.poll(POLL) {
-                    // Was in flight when the partitions were paused; it is fetched again.
-                    let place = (message.topic().to_owned(), message.partition(), message.offset());
-                    drop(message);
-                    let _ = self.consumer.seek(&place.0, place.1, Offset::Offset(place.2), BROKER_TIMEOUT);
-                }
-                true
+                self.wait_for_room()
             }
-            Err(TrySendError::Closed(_)) => false,
+            Err(Untold::Gone) => false,
         }
+    }
+
+    /// Serves the callbacks, and is the wait until the next try.
+    fn wait_for_room(&mut self) -> bool {
+        let error = match self.consumer.poll(POLL) {
+            None => None,
+            Some(Ok(message)) => {
+                // Was in flight when the partitions were paused; it is fetched again.
+                let place = (message.topic().to_owned(), message.partition(), message.offset());
+                drop(message);
+                let _ = self.consumer.seek(&place.0, place.1, Offset::Offset(place.2), BROKER_TIMEOUT);
+                None
+            }
+            Some(Err(error)) => Some(error),
+        };
+        self.notice_assignment();
+        error.is_none_or(|error| self.failed(&error))
+    }
+
+    /// What was fetched before partitions went or came is fetched again, from where the loop said.
+    fn notice_assignment(&mut self) {
+        let assignments = self.shared.assignments.load(Ordering::Relaxed);
+        if assignments != self.assignments {
+            self.assignments = assignments;
+            self.waiting = None;
+            self.paused = false;
+        }
+    }
+
+    /// Errors of the client are informational, but for two. False when the loop is gone.
+    fn failed(&mut self, error: &KafkaError) -> bool {
+        if let Some((code, reason)) = self.consumer.client().fatal_error() {
+            let reason = format!("{code}: {reason}");
+            return self.shared.teller.changes.blocking_send(Change::Fatal(reason)).is_ok();
+        }
+        warn!(%error, "kafka");
+        // A position is outside of what the topic has: assigning anew says which.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
+            self.answer(Ask::Reassign);
+        }
+        true
     }
 
     fn pause(&mut self, pause: bool) {
@@ -307,11 +389,10 @@ impl Polling {
         match ask {
             Ask::Reassign => {
                 let places = self.shared.assigned.lock().map(|places| places.clone()).unwrap_or_default();
-                self.waiting = None;
-                self.pause(false);
                 if let Err(error) = assign(&self.consumer, &self.shared, places) {
                     error!(%error, "assigning anew failed");
                 }
+                self.notice_assignment();
             }
             Ask::Commit(offsets) => {
                 // Between losing its partitions and getting some, a member is not known by its old id, and a commit by
@@ -331,7 +412,11 @@ impl Polling {
                 let mut ends = HashMap::new();
                 for topic in &topics {
                     match self.consumer.fetch_watermarks(topic.name(), partition, BROKER_TIMEOUT) {
-                        Ok((_, high)) => drop(ends.insert(*topic, high)),
+                        Ok((_, high)) => {
+                            let seen = self.shared.ends.lock().ok();
+                            let end = seen.and_then(|seen| seen.get(&(*topic, partition)).copied());
+                            ends.insert(*topic, end.map_or(high, |end| end.of_messages(high)));
+                        }
                         Err(error) => {
                             warn!(%error, topic = topic.name(), partition, "the end of the partition is unknown");
                             let _ = reply.send(None);
@@ -346,11 +431,17 @@ impl Polling {
     }
 }
 
-fn failed(consumer: &BaseConsumer<Rebalance>, error: &KafkaError) -> Option<Heard> {
-    if let Some((code, reason)) = consumer.client().fatal_error() {
-        return Some(Heard::Fatal(format!("{code}: {reason}")));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_of_a_transaction_is_no_message_to_wait_for() {
+        let end = |fetched, given| End { high: 8, fetched, given };
+        assert_eq!(end(8, Some(7)).of_messages(8), 7, "offset 7 is a marker");
+        assert_eq!(end(8, Some(-1001)).of_messages(8), 0, "there was no message since we began");
+        assert_eq!(end(8, None).of_messages(8), 8, "some are still in the client");
+        assert_eq!(end(7, Some(7)).of_messages(8), 8, "not read so far");
+        assert_eq!(end(8, Some(7)).of_messages(9), 9, "one came since");
     }
-    // Informational, as are all errors from `poll` but the fatal one.
-    warn!(%error, "kafka");
-    None
 }

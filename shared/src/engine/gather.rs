@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{inbox::Asked, timers::Timers};
 use crate::{
-    consumer::{Heard, Place},
+    consumer::{Change, Heard, Place},
     contract::envelope::Raw,
     decider::{Decider, Task},
     execute::Input,
@@ -19,10 +19,12 @@ use crate::{
 };
 
 pub(super) const BATCH_MAX: usize = 1_000;
+/// Of messages. A batch of dead letters is written whole, in one statement with a time limit.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// All the ways in.
 pub(super) struct Gather<D: Decider> {
-    pub(super) heard: mpsc::Receiver<Heard>,
+    pub(super) heard: Heard,
     pub(super) asked: mpsc::Receiver<Asked<D>>,
     pub(super) answers: mpsc::UnboundedReceiver<(Task, D::Command)>,
     /// What reconciliation found; nobody waits for an answer.
@@ -31,8 +33,8 @@ pub(super) struct Gather<D: Decider> {
     pub(super) put_back: VecDeque<Input<D>>,
     pub(super) timers: Timers,
     pub(super) brake: Brake,
-    /// A change of the assignment, met while taking messages: after the batch.
-    pub(super) control: Option<Heard>,
+    /// A change of the assignment: after the batch.
+    pub(super) change: Option<Change>,
     /// A message that must be taken alone.
     stash: Option<Raw>,
     /// Fenced: what is in the channel was fetched from positions that are not ours any more.
@@ -45,7 +47,7 @@ pub(super) struct Gather<D: Decider> {
 
 impl<D: Decider> Gather<D> {
     pub(super) fn new(
-        heard: mpsc::Receiver<Heard>,
+        heard: Heard,
         asked: mpsc::Receiver<Asked<D>>,
         answers: mpsc::UnboundedReceiver<(Task, D::Command)>,
         compared: mpsc::Receiver<D::Command>,
@@ -58,7 +60,7 @@ impl<D: Decider> Gather<D> {
             put_back: VecDeque::new(),
             timers: Timers::default(),
             brake: Brake::default(),
-            control: None,
+            change: None,
             stash: None,
             deaf: false,
             careful: HashMap::new(),
@@ -89,30 +91,28 @@ impl<D: Decider> Gather<D> {
             let Ok(asked) = self.asked.try_recv() else { break };
             inputs.push(Input::Asked(asked));
         }
-        while inputs.len() < batch_max && self.control.is_none() && !self.brake.on(Instant::now()) {
-            let heard = match self.stash.take() {
-                Some(raw) => Heard::Message(raw),
-                None => match self.heard.try_recv() {
-                    Ok(heard) => heard,
-                    Err(_) => break,
-                },
-            };
-            if !self.hear(heard, inputs) {
+        if self.change.is_none() {
+            self.change = self.heard.try_change();
+        }
+        let mut bytes = 0;
+        while inputs.len() < batch_max
+            && bytes < BATCH_BYTES_MAX
+            && self.change.is_none()
+            && !self.brake.on(Instant::now())
+        {
+            let Some(raw) = self.stash.take().or_else(|| self.heard.try_message()) else { break };
+            bytes += raw.bytes();
+            if !self.hear(raw, inputs) {
                 break;
             }
         }
     }
 
-    /// One thing from the consumer thread. False: take no more now.
-    pub(super) fn hear(&mut self, heard: Heard, inputs: &mut Vec<Input<D>>) -> bool {
-        let raw = match heard {
-            Heard::Message(_) if self.deaf => return true,
-            Heard::Message(raw) => raw,
-            control => {
-                self.control = Some(control);
-                return false;
-            }
-        };
+    /// One message from the consumer thread. False: take no more now.
+    pub(super) fn hear(&mut self, raw: Raw, inputs: &mut Vec<Input<D>>) -> bool {
+        if self.deaf {
+            return true;
+        }
         if !self.careful.contains_key(&(raw.topic, raw.partition)) {
             inputs.push(Input::Message(raw));
             return true;

@@ -24,13 +24,13 @@ use super::{
     store::Store,
 };
 use crate::{
-    consumer::{Consumer, Heard, Lag, Place, Position},
+    consumer::{Change, Consumer, Lag, Next, Place, Position},
     contract::envelope::Raw,
     decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
     failure::{ATTEMPTS_MAX, STARTS_MAX},
     http::Readiness,
-    log::{self, StoreError},
+    log::{self, DueTasks, StoreError},
     process::{self, PARTITIONS, TOPICS},
     relay::RelayHandle,
     shutdown::Shutdown,
@@ -44,7 +44,6 @@ use crate::{
 /// How often due tasks are looked for. Those that this process makes itself are taken at once.
 const TICK: Duration = Duration::from_millis(100);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-const DUE_MAX: i64 = 1_000;
 const TAIL_MAX: i64 = 5_000;
 /// Of one key, read at once; more follow in the next batch.
 const HELD_MAX: i64 = 1_000;
@@ -52,7 +51,6 @@ const CALLS_MAX: usize = 256;
 const CROWDED_PAUSE_MS_MAX: u64 = 20;
 
 pub(super) struct Run<D: Decider> {
-    pub(super) decider: Arc<D>,
     pub(super) execute: Execute<D>,
     pub(super) store: Store,
     pub(super) clock: Clock,
@@ -80,15 +78,16 @@ impl<D: Decider> Run<D> {
         while !shutdown.is_requested() {
             let mut inputs = Vec::new();
             self.gather.take(&mut inputs);
-            if inputs.is_empty() && self.gather.control.is_none() {
+            if inputs.is_empty() && self.gather.change.is_none() {
                 let braked = self.gather.brake.on(Instant::now());
                 // Receiving can be cancelled without losing anything; nothing here touches the database.
                 tokio::select! {
                     Some((task, command)) = self.gather.answers.recv() => inputs.push(self.gather.timers.answer(task, command)),
                     Some(command) = self.gather.compared.recv() => inputs.push(unanswered(command)),
                     Some(asked) = self.gather.asked.recv() => inputs.push(Input::Asked(asked)),
-                    heard = self.gather.heard.recv(), if !braked => match heard {
-                        Some(heard) => drop(self.gather.hear(heard, &mut inputs)),
+                    next = self.gather.heard.next(!braked) => match next {
+                        Some(Next::Message(raw)) => drop(self.gather.hear(raw, &mut inputs)),
+                        Some(Next::Change(change)) => self.gather.change = Some(change),
                         None => bail!("the consumer thread is gone"),
                     },
                     () = sleep_until(ticked + TICK) => {}
@@ -101,8 +100,8 @@ impl<D: Decider> Run<D> {
                 let moved = self.batch(inputs, &calls).await?;
                 offsets.extend(moved);
             }
-            if let Some(control) = self.gather.control.take() {
-                self.control(control).await?;
+            if let Some(change) = self.gather.change.take() {
+                self.change(change).await?;
             }
             if committed.elapsed() > COMMIT_EVERY && !offsets.is_empty() {
                 self.consumer.commit(offsets.drain().collect());
@@ -174,8 +173,7 @@ impl<D: Decider> Run<D> {
                         let pause_ms = rand::rng().random_range(0..CROWDED_PAUSE_MS_MAX);
                         sleep(Duration::from_millis(pause_ms)).await;
                     }
-                    let events = self.store.run(async |connection| tail(connection, after).await).await?;
-                    self.execute.tailed(&events)
+                    self.tail(after).await?
                 }
             }
         };
@@ -198,6 +196,22 @@ impl<D: Decider> Run<D> {
         Ok(self.hand_out(outcome, calls))
     }
 
+    /// Folds what others appended, page by page: whoever was idle for hours has much to read.
+    async fn tail(&mut self, mut after: i64) -> anyhow::Result<Step<D>> {
+        loop {
+            let read =
+                async |connection: &mut sqlx::PgConnection| log::tail(connection, after, TAIL_MAX).await;
+            let page = self.store.run(read).await?;
+            match page.last() {
+                Some(last) if page.len() as i64 == TAIL_MAX => {
+                    after = last.position;
+                    self.execute.follow(&page);
+                }
+                _ => return Ok(self.execute.tailed(&page)),
+            }
+        }
+    }
+
     /// After the commit: answers, events for the relay, calls, counts.
     fn hand_out(&mut self, outcome: Outcome<D>, calls: &Arc<Semaphore>) -> Vec<(Place, i64)> {
         for event in &outcome.recorded {
@@ -215,7 +229,7 @@ impl<D: Decider> Run<D> {
         }
         self.gather.timers.settled(&outcome.settled);
         for task in outcome.due {
-            self.gather.timers.take(task);
+            self.gather.timers.take_where_room(task);
         }
         for (call, task) in outcome.calls {
             let (caller, answered, calls) = (self.caller.clone(), self.answered.clone(), calls.clone());
@@ -308,13 +322,23 @@ impl<D: Decider> Run<D> {
         if owned.is_empty() {
             return Ok(());
         }
-        let (now, running) = (self.clock.now(), self.gather.timers.in_flight());
-        let read = async |connection: &mut sqlx::PgConnection| {
-            log::due_tasks(connection, &owned, now, &running, DUE_MAX).await
+        let (now, timers) = (self.clock.now(), &mut self.gather.timers);
+        timers.look(&positions);
+        let asked = DueTasks {
+            partitions: owned,
+            until: now,
+            running: timers.in_flight(),
+            waiting: timers.waiting(),
+            kinds_that_wait: D::WAITS_FOR_BACKLOG,
+            limit: timers.room() as i64,
         };
+        if asked.limit == 0 {
+            return Ok(());
+        }
+        let read = async |connection: &mut sqlx::PgConnection| log::due_tasks(connection, &asked).await;
         let due = self.store.run(read).await?;
         let tasks = due.into_iter().map(|owned| owned.task).collect();
-        self.gather.timers.offer(&*self.decider, tasks, &self.consumer, self.partitions, &positions, now);
+        self.gather.timers.offer::<D>(tasks, &self.consumer, self.partitions, now);
         Ok(())
     }
 
@@ -327,10 +351,9 @@ impl<D: Decider> Run<D> {
         self.metrics.held_keys.set(self.execute.held_keys() as i64);
     }
 
-    async fn control(&mut self, control: Heard) -> anyhow::Result<()> {
-        match control {
-            Heard::Message(_) => {}
-            Heard::Assigned { places, reply } => {
+    async fn change(&mut self, change: Change) -> anyhow::Result<()> {
+        match change {
+            Change::Assigned { places, reply } => {
                 let (stored, held) =
                     self.store.run(async |connection| assigned(connection, &places).await).await?;
                 let positions: Vec<Position> = stored
@@ -349,8 +372,9 @@ impl<D: Decider> Run<D> {
                     self.gather.careful.insert((stored.topic, stored.partition), stored.attempt);
                 }
                 self.execute.assign(&positions, &held);
-                // What an older build could not read may be readable now.
-                for key in held.iter().filter(|key| key.newer > 0) {
+                // What an older build could not read may be readable now; what waits for nothing goes on.
+                let waiting = |key: &&log::KeyHeld| key.letter.is_none() && key.newer + key.behind > 0;
+                for key in held.iter().filter(waiting) {
                     let Some(stream) = task::hold_stream(&key.key) else { continue };
                     let cause = crate::contract::ids::named(&["hold", D::NAME, &key.key]);
                     let now = self.clock.now();
@@ -361,14 +385,14 @@ impl<D: Decider> Run<D> {
                 let _ = reply.send(positions);
                 self.readiness.found(PARTITIONS);
             }
-            Heard::Revoked { reply } => {
+            Change::Revoked { reply } => {
                 self.execute.revoke();
                 self.gather.revoke();
                 self.lag.clear();
                 let _ = reply.send(());
             }
-            Heard::DataLossSuspected(why) => self.readiness.lacks(TOPICS, why),
-            Heard::Fatal(reason) => bail!("the Kafka client cannot go on: {reason}"),
+            Change::DataLossSuspected(why) => self.readiness.lacks(TOPICS, why),
+            Change::Fatal(reason) => bail!("the Kafka client cannot go on: {reason}"),
         }
         Ok(())
     }
@@ -394,22 +418,6 @@ async fn fetch_rows(connection: &mut sqlx::PgConnection, fetch: &Fetch) -> Resul
         fetched.held = log::held_messages(connection, &fetch.held_keys, HELD_MAX).await?;
     }
     Ok(fetched)
-}
-
-async fn tail(
-    connection: &mut sqlx::PgConnection,
-    after: i64,
-) -> Result<Vec<crate::contract::envelope::Recorded>, StoreError> {
-    let mut events = Vec::new();
-    loop {
-        let from = after + events.len() as i64;
-        let page = log::tail(connection, from, TAIL_MAX).await?;
-        let is_end = (page.len() as i64) < TAIL_MAX;
-        events.extend(page);
-        if is_end {
-            return Ok(events);
-        }
-    }
 }
 
 /// Positions before holds: whoever still moves a position meanwhile fences us.

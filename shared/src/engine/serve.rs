@@ -141,15 +141,12 @@ async fn serve<D: Decider>(service: Service<D>, limits: &Limits, settings: Setti
         cache_streams_max: CACHE_STREAMS_MAX,
         snapshot_every: SNAPSHOT_EVERY,
     };
-    let execute = Execute::new(decider.clone(), execute_settings, seen);
-    let (heard_sender, heard) = mpsc::channel(BATCH_MAX * 4);
-    let consumer = Consumer::start(
-        ConsumerSettings {
-            client: broker.consumer(D::NAME, &settings.instance_id),
-            topics: topics_read::<D>(settings.fulfil_mode),
-        },
-        heard_sender,
-    )?;
+    let execute = Execute::new(decider, execute_settings, seen);
+    let (consumer, heard) = Consumer::start(ConsumerSettings {
+        client: broker.consumer(D::NAME, &settings.instance_id),
+        topics: topics_read::<D>(settings.fulfil_mode),
+        messages_max: BATCH_MAX * 4,
+    })?;
     let (inbox, asked) = inbox::channel(limits.inbox_max as usize);
     let overloaded = inbox.overload();
     let (answered, answers) = mpsc::unbounded_channel();
@@ -165,7 +162,6 @@ async fn serve<D: Decider>(service: Service<D>, limits: &Limits, settings: Setti
     let mut gather = Gather::new(heard, asked, answers, compared);
     gather.put_back.extend(first.into_iter().map(unanswered));
     let mut run = Run {
-        decider,
         execute,
         store,
         clock: Clock::new(database_now),

@@ -16,6 +16,9 @@ use crate::{
     execute::Input,
 };
 
+/// Tasks taken and not settled. Calls to a silent provider must not fill the memory; the rest is in the table.
+const IN_FLIGHT_MAX: usize = 1_000;
+
 #[derive(Default)]
 pub(super) struct Timers {
     /// To be decided, in order.
@@ -50,6 +53,18 @@ impl Timers {
         self.in_flight.iter().copied().collect()
     }
 
+    /// How many more may be taken.
+    pub(super) fn room(&self) -> usize {
+        IN_FLIGHT_MAX.saturating_sub(self.in_flight.len())
+    }
+
+    /// Takes a task that stands in the table as well, where it is found later.
+    pub(super) fn take_where_room(&mut self, task: Task) {
+        if self.room() > 0 || self.in_flight.contains(&task.id) {
+            self.take(task);
+        }
+    }
+
     /// Takes a task unless it is taken already.
     pub(super) fn take(&mut self, task: Task) {
         if self.in_flight.insert(task.id) {
@@ -81,21 +96,30 @@ impl Timers {
         self.backlogs.clear();
     }
 
+    /// Compares the positions with the ends that tasks wait for.
+    pub(super) fn look(&mut self, positions: &HashMap<Place, Option<i64>>) {
+        for (partition, backlog) in &mut self.backlogs {
+            backlog.look(*partition, positions);
+        }
+    }
+
+    /// Partitions whose tasks still wait for a backlog: no others are offered meanwhile, so that a partition that
+    /// stands still does not keep back the tasks of the others.
+    pub(super) fn waiting(&self) -> Vec<i32> {
+        let waits = |backlog: &Backlog| backlog.asked.is_some() || backlog.ends.is_some();
+        self.backlogs.iter().filter(|(_, backlog)| waits(backlog)).map(|(partition, _)| *partition).collect()
+    }
+
     /// Takes those of the due tasks that may run; asks for the ends that the others wait for.
     pub(super) fn offer<D: Decider>(
         &mut self,
-        decider: &D,
         tasks: Vec<Task>,
         consumer: &Consumer,
         partitions: i32,
-        positions: &HashMap<Place, Option<i64>>,
         now: Timestamp,
     ) {
-        for backlog in self.backlogs.iter_mut() {
-            backlog.1.look(*backlog.0, positions);
-        }
         for task in tasks {
-            if !decider.waits_for_backlog(&task.kind) {
+            if !D::WAITS_FOR_BACKLOG.contains(&task.kind.as_str()) {
                 self.take(task);
                 continue;
             }

@@ -88,6 +88,10 @@ impl<D: Decider> Execute<D> {
         if kind == HoldKind::TooEarly && hold.too_early == 0 {
             self.limit_hold(batch, &key, batch.now + self.settings.hold_limit);
         }
+        if kind == HoldKind::Behind && hold.letter.is_none() && hold.newer == 0 {
+            // What it waits behind may be gone from the database by now, with the task that releases.
+            self.release_soon(batch, &key);
+        }
         hold.add(kind);
         let key_partition = self.partition(&key);
         batch.decided.append.held.push(Held {

@@ -268,13 +268,18 @@ impl<D: Decider> Execute<D> {
         }
     }
 
-    /// What others appended, in order, from the position after [`Execute::seen`] on.
+    /// The last of what others appended; then the batch is decided again.
     pub fn tailed(&mut self, events: &[Recorded]) -> Step<D> {
+        self.follow(events);
+        self.advance()
+    }
+
+    /// What others appended, in order, from the position after [`Execute::seen`] on; more follows.
+    pub fn follow(&mut self, events: &[Recorded]) {
         for recorded in events {
             self.fold_foreign(recorded);
             self.seen = recorded.position;
         }
-        self.advance()
     }
 
     fn fold_foreign(&mut self, recorded: &Recorded) {

@@ -28,4 +28,4 @@ pub use position::{count_attempt, count_start, positions};
 pub use request::*;
 pub use store::{NewEvent, append_to_stream, read_log, read_stream, stream_version};
 pub use tail::{end, tail};
-pub use task::{due_tasks, tasks_of_kind};
+pub use task::{DueTasks, due_tasks, tasks_of_kind};

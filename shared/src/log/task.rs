@@ -6,25 +6,42 @@ use uuid::Uuid;
 use super::{OwnedTask, StoreError, row};
 use crate::{contract::Timestamp, decider::Task};
 
-/// Tasks of these partitions that are due at `until`, the longest due first, without those that run already.
+/// Which tasks are wanted.
+#[derive(Debug, Clone)]
+pub struct DueTasks {
+    pub partitions: Vec<i32>,
+    /// Due at this time or before it.
+    pub until: Timestamp,
+    /// Without these, which run already.
+    pub running: Vec<Uuid>,
+    /// Of these partitions, without ...
+    pub waiting: Vec<i32>,
+    /// ... these kinds.
+    pub kinds_that_wait: &'static [&'static str],
+    pub limit: i64,
+}
+
+/// The longest due first.
 pub async fn due_tasks(
     connection: &mut PgConnection,
-    partitions: &[i32],
-    until: Timestamp,
-    running: &[Uuid],
-    limit: i64,
+    asked: &DueTasks,
 ) -> Result<Vec<OwnedTask>, StoreError> {
     let tasks = sqlx::query_as(
         "select id, partition, stream, kind, due_at, attempt, cause
          from task
-         where partition = any ($1) and due_at <= $2 and id <> all ($3)
+         where partition = any ($1)
+           and due_at <= $2
+           and id <> all ($3)
+           and not (partition = any ($4) and kind = any ($5))
          order by due_at, id
-         limit $4",
+         limit $6",
     )
-    .bind(partitions)
-    .bind(until)
-    .bind(running)
-    .bind(limit)
+    .bind(&asked.partitions)
+    .bind(asked.until)
+    .bind(&asked.running)
+    .bind(&asked.waiting)
+    .bind(asked.kinds_that_wait)
+    .bind(asked.limit)
     .fetch_all(connection)
     .await?;
     Ok(tasks)

@@ -5,5 +5,6 @@
 mod log;
 mod contract;
 mod broker;
+mod consumer;
 mod relay;
 mod http;

@@ -33,6 +33,14 @@ pub struct Raw {
     pub timestamp_ms: i64,
 }
 
+impl Raw {
+    /// What it takes of memory.
+    pub fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        length(&self.key) + length(&self.value) + self.headers.bytes()
+    }
+}
+
 /// Kafka headers in order; a name can repeat and a value can be null.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Headers {

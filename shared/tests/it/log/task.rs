@@ -1,9 +1,22 @@
 //! Tasks are set, set anew and dropped with the batch that says so.
 
+use shared::log::DueTasks;
+
 use super::*;
 
+fn asked(running: &[Uuid]) -> DueTasks {
+    DueTasks {
+        partitions: vec![0, 1],
+        until: time(10),
+        running: running.to_vec(),
+        waiting: vec![],
+        kinds_that_wait: &["deadline"],
+        limit: 2,
+    }
+}
+
 async fn due(connection: &mut PgConnection, running: &[Uuid]) -> Vec<OwnedTask> {
-    log::due_tasks(connection, &[0, 1], time(10), running, 2).await.unwrap()
+    log::due_tasks(connection, &asked(running)).await.unwrap()
 }
 
 #[tokio::test]
@@ -20,6 +33,20 @@ async fn due_tasks_of_our_partitions_come_longest_due_first() {
     assert_eq!(due(&mut connection, &[]).await, [tasks[1].clone(), tasks[4].clone()]);
     assert_eq!(due(&mut connection, &[tasks[1].task.id]).await, [tasks[4].clone(), tasks[0].clone()]);
     assert_eq!(log::tasks_of_kind(&mut connection, "deadline", 2).await.unwrap()[0], tasks[3]);
+}
+
+/// A thousand deadlines that wait must not keep back what is due elsewhere, or does not wait.
+#[tokio::test]
+async fn tasks_that_wait_for_a_backlog_are_left_out_with_their_partition() {
+    let mut connection = fresh().await;
+    let tasks = vec![
+        OwnedTask { partition: 0, ..owned_task("order-a", "deadline", time(1)) },
+        OwnedTask { partition: 0, ..owned_task("order-b", "release", time(2)) },
+        OwnedTask { partition: 1, ..owned_task("order-c", "deadline", time(3)) },
+    ];
+    done(&mut connection, &Append { tasks: tasks.clone(), ..Append::default() }).await;
+    let asked = DueTasks { waiting: vec![0], ..asked(&[]) };
+    assert_eq!(log::due_tasks(&mut connection, &asked).await.unwrap(), tasks[1..]);
 }
 
 #[tokio::test]

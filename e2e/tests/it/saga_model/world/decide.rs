@@ -1,7 +1,7 @@
 //! One command of one service: decided, appended, published, checked.
 
 use inventory_service::domain as inventory;
-use order_service::domain as order;
+use order_service::{Orders, domain as order};
 use payment_service::domain as payment;
 use rand::Rng;
 use shared::{
@@ -169,7 +169,7 @@ impl World {
         };
         let command = command.ok_or("a task of nobody")?;
         if let (Command::Order(command), true) = (&command, self.patient)
-            && self.orders.decider.waits_for_backlog(&task.kind)
+            && Orders::WAITS_FOR_BACKLOG.contains(&task.kind.as_str())
         {
             let key = command.order_id().uuid().as_u128();
             let read_ms = (0..TOPICS).filter_map(|topic| self.arrives_ms[ORDERS].get(&(topic, key))).max();

@@ -1,0 +1,187 @@
+//! The consumer thread on the client library's mock cluster: what is fetched, paused and fetched again.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    mocking::MockCluster,
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+use shared::{
+    broker::BrokerSettings,
+    consumer::{Change, Consumer, ConsumerSettings, Heard, Next, Place, Position},
+    contract::topics::Topic,
+};
+
+const TOPIC: Topic = Topic::OrdersEvents;
+const PARTITIONS: i32 = 4;
+const MESSAGES: i64 = 400;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+struct Broker {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl Broker {
+    fn new() -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC.name(), PARTITIONS, 1).unwrap();
+        Self { cluster }
+    }
+
+    fn settings(&self) -> BrokerSettings {
+        BrokerSettings::new(self.cluster.bootstrap_servers())
+    }
+
+    fn publish(&self, count: i64) {
+        let producer: ThreadedProducer<_> = self.settings().producer().create().unwrap();
+        for number in 0..count {
+            let partition = (number % i64::from(PARTITIONS)) as i32;
+            let record = BaseRecord::<[u8], [u8]>::to(TOPIC.name()).partition(partition).payload(b"x");
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(DEADLINE).unwrap();
+    }
+}
+
+/// What a group has taken, and where it stands.
+#[derive(Clone, Default)]
+struct Group {
+    taken: Arc<Mutex<BTreeSet<(i32, i64)>>>,
+    positions: Arc<Mutex<HashMap<Place, i64>>>,
+}
+
+struct Member {
+    group: Group,
+    consumer: Consumer,
+    heard: Heard,
+    assigned: usize,
+    lost: Vec<String>,
+}
+
+impl Group {
+    fn join(&self, broker: &Broker, instance: &str) -> Member {
+        let settings = ConsumerSettings {
+            client: broker.settings().consumer("group", instance),
+            topics: vec![TOPIC],
+            // Full at once, so that the partitions are paused.
+            messages_max: 5,
+        };
+        let (consumer, heard) = Consumer::start(settings).unwrap();
+        Member { group: self.clone(), consumer, heard, assigned: 0, lost: Vec::new() }
+    }
+
+    fn taken(&self) -> usize {
+        self.taken.lock().unwrap().len()
+    }
+}
+
+impl Member {
+    /// Answers changes and, where asked to, takes messages, until it is so.
+    async fn until(&mut self, messages: bool, mut is_so: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "{} taken, {} assigned", self.group.taken(), self.assigned);
+            let next = tokio::time::timeout(Duration::from_millis(50), self.heard.next(messages)).await;
+            match next {
+                Err(_) => {}
+                Ok(next) => self.take(next.unwrap()),
+            }
+        }
+    }
+
+    fn stop(self) {
+        // Nobody answers any more.
+        drop(self.heard);
+        self.consumer.stop(DEADLINE);
+    }
+
+    fn take(&mut self, next: Next) {
+        match next {
+            Next::Message(raw) => {
+                let place = (raw.topic, raw.partition);
+                self.group.taken.lock().unwrap().insert((raw.partition, raw.offset));
+                let before = self.group.positions.lock().unwrap().insert(place, raw.offset + 1);
+                assert!(before.unwrap_or_default() >= raw.offset, "{place:?}: nothing is skipped");
+            }
+            Next::Change(Change::Assigned { places, reply }) => {
+                self.assigned = places.len();
+                let positions = self.group.positions.lock().unwrap();
+                let position =
+                    |place: &Place| Position { place: *place, next: positions.get(place).copied() };
+                reply.send(places.iter().map(position).collect()).unwrap();
+            }
+            Next::Change(Change::Revoked { reply }) => {
+                self.assigned = 0;
+                reply.send(()).unwrap();
+            }
+            Next::Change(Change::DataLossSuspected(why)) => self.lost.push(why),
+            Next::Change(Change::Fatal(why)) => panic!("{why}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_paused_when_partitions_went_is_fetched_when_they_come_back() {
+    let broker = Broker::new();
+    broker.publish(MESSAGES);
+    let group = Group::default();
+    let mut first = group.join(&broker, "first");
+    first.until(true, |member| member.group.taken() > 0).await;
+
+    // It takes nothing meanwhile, so the queue is full and its partitions are paused.
+    let mut second = group.join(&broker, "second");
+    let shared = async {
+        let (a, b) = (
+            first.until(false, |member| member.assigned == 2),
+            second.until(false, |member| member.assigned == 2),
+        );
+        tokio::join!(a, b)
+    };
+    shared.await;
+
+    let all = |member: &Member| member.group.taken() as i64 == MESSAGES;
+    tokio::join!(first.until(true, all), second.until(true, all));
+    first.stop();
+    second.stop();
+}
+
+#[tokio::test]
+async fn an_error_of_the_client_while_a_message_waits_stops_nothing() {
+    let broker = Broker::new();
+    broker.publish(MESSAGES);
+    let group = Group::default();
+    let mut member = group.join(&broker, "only");
+    member.until(true, |member| member.group.taken() > 0).await;
+    // All brokers down: an error that the client hands out.
+    broker.cluster.broker_down(1).unwrap();
+    let since = Instant::now();
+    member.until(false, |_| since.elapsed() > Duration::from_secs(3)).await;
+    broker.cluster.broker_up(1).unwrap();
+    member.until(true, |member| member.group.taken() as i64 == MESSAGES).await;
+    member.stop();
+}
+
+#[tokio::test]
+async fn a_position_outside_of_the_topic_is_said_while_the_process_runs() {
+    let broker = Broker::new();
+    broker.publish(MESSAGES);
+    let group = Group::default();
+    let mut member = group.join(&broker, "only");
+    member.until(true, |member| member.group.taken() as i64 == MESSAGES).await;
+    broker
+        .cluster
+        .request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE]);
+    // Where the topic still has it, it goes on; said it is where it has not.
+    *member.group.positions.lock().unwrap().get_mut(&(TOPIC, 1)).unwrap() = MESSAGES * 2;
+    member.until(true, |member| !member.lost.is_empty()).await;
+    assert!(member.lost[0].starts_with("DATA_LOSS_SUSPECTED: orders.events:1 "), "{:?}", member.lost);
+    broker.publish(MESSAGES);
+    let reached = |member: &Member| member.group.taken() as i64 >= MESSAGES * 2 - MESSAGES / 4;
+    member.until(true, reached).await;
+    member.stop();
+}
