@@ -15,13 +15,14 @@ use shared::{
 };
 
 use super::{Rules, ServiceLog, Violation, World, violation};
+use crate::sighting::letter_status;
 
 pub(super) fn check(world: &World, rules: &Rules) -> Vec<Violation> {
     let mut found = Vec::new();
     let originals: HashMap<(Topic, i32, i64), &Raw> =
         world.messages.iter().map(|raw| ((raw.topic, raw.partition, raw.offset), raw)).collect();
     let mut on_topic: HashMap<String, &Raw> = HashMap::new();
-    for raw in world.on(Topic::DeadLetters).filter(|raw| raw.headers.text(header::STATUS).is_none()) {
+    for raw in world.on(Topic::DeadLetters).filter(|raw| letter_status(raw).is_none()) {
         if let Some(id) = raw.headers.text(header::ID) {
             on_topic.entry(id.to_owned()).or_insert(raw);
         }

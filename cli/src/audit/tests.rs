@@ -165,6 +165,7 @@ fn letter(raw: &Raw) -> StoredLetter {
 fn on_dead_letters(raw: &Raw) -> Raw {
     let id = dead_letter_id("order-service", raw.topic.name(), raw.partition, raw.offset);
     let Headers::Readable(mut headers) = raw.headers.clone() else { panic!() };
+    headers.push((header::TOPIC.into(), Some(raw.topic.name().into())));
     headers.push((header::ID.into(), Some(id.to_string().into())));
     Raw {
         topic: Topic::DeadLetters,
@@ -437,6 +438,20 @@ fn a_dead_letter_that_is_not_on_the_topic_is_seen() {
     let mut world = world();
     world.messages.retain(|raw| raw.topic != Topic::DeadLetters);
     broken(&world, 7, "");
+}
+
+#[test]
+fn a_dead_letter_with_a_status_among_its_own_headers_is_on_the_topic() {
+    let mut world = world();
+    let status = (header::STATUS.to_owned(), Some(Bytes::from_static(b"redriven")));
+    let letters = world.messages.iter_mut().filter(|raw| !raw.topic.is_events());
+    let add = |raw: &mut Raw| {
+        let Headers::Readable(headers) = &mut raw.headers else { panic!() };
+        headers.insert(0, status.clone());
+    };
+    letters.for_each(add);
+    add(&mut world.log_mut("order-service").letters[0].letter.raw);
+    assert_eq!(audit(&world, &QUIET), []);
 }
 
 #[test]

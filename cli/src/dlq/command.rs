@@ -24,6 +24,7 @@ use crate::{
     kafka::{From, Heard, Reader, Record, publish},
     output::{Output, Tone, duration, short},
     place::Place,
+    sighting::letter_status,
 };
 
 #[derive(Debug, Args)]
@@ -261,9 +262,9 @@ async fn answers(
         let Ok(Some(next)) = tokio::time::timeout_at(deadline, heard.recv()).await else { break };
         let Heard::Message(raw) = next else { continue };
         let text = |name: &str| raw.headers.text(name).unwrap_or_default().to_owned();
-        let (id, status) = (text(header::ID), text(header::STATUS));
-        if !status.is_empty() && letters.iter().any(|letter| letter.id == id) {
-            said.insert(id, (status, text(header::REASON)));
+        let id = text(header::ID);
+        if let Some(status) = letter_status(&raw).filter(|_| letters.iter().any(|letter| letter.id == id)) {
+            said.insert(id, (status.to_owned(), text(header::REASON)));
         }
     }
     said

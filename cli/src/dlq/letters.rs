@@ -12,6 +12,7 @@ use shared::contract::{
 use crate::{
     kafka::{From, Reader},
     place::Place,
+    sighting::letter_status,
 };
 
 const READ_LIMIT: Duration = Duration::from_secs(60);
@@ -98,7 +99,7 @@ pub(super) fn fold(records: Vec<Raw>) -> Vec<Letter> {
     let mut places: HashMap<String, usize> = HashMap::new();
     for raw in records {
         let Some(id) = raw.headers.text(header::ID).map(str::to_owned) else { continue };
-        match (raw.headers.text(header::STATUS), places.get(&id)) {
+        match (letter_status(&raw), places.get(&id)) {
             (Some(_), Some(place)) => letters[*place].change(&raw),
             (None, None) => {
                 places.insert(id.clone(), letters.len());
@@ -194,6 +195,15 @@ pub(super) mod tests {
             [("shop".to_owned(), Some(Bytes::from_static(b"web")))],
             "those of the message"
         );
+    }
+
+    #[test]
+    fn a_change_that_died_is_a_letter() {
+        let died = [(header::STATUS, "redriven"), (header::TOPIC, "dead-letters"), (header::ID, "ours")];
+        let letters = fold(vec![record("mine", &died, None, 1)]);
+        assert_eq!((letters[0].id.as_str(), letters[0].status()), ("ours", "dead"));
+        let status = (header::STATUS.to_owned(), Some(Bytes::from_static(b"redriven")));
+        assert!(letters[0].headers.contains(&status), "it stays with the message");
     }
 
     #[test]

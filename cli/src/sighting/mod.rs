@@ -17,6 +17,15 @@ pub use brief::{brief, money};
 pub use filter::Filter;
 pub use line::{Lines, label, tone};
 
+/// What a record of `dead-letters` says became of a letter; `None` where it is the letter. Only a letter names the
+/// topic where it died: a header named like a status may be one of the dead message.
+pub fn letter_status(raw: &Raw) -> Option<&str> {
+    match raw.headers.text(header::TOPIC) {
+        Some(_) => None,
+        None => raw.headers.text(header::STATUS),
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Sighting {
     pub raw: Raw,
@@ -64,7 +73,7 @@ impl Sighting {
 
     /// A record of `dead-letters` that says what became of a letter.
     pub fn letter_status(&self) -> Option<&str> {
-        if self.raw.topic == Topic::DeadLetters { self.header(header::STATUS) } else { None }
+        if self.raw.topic == Topic::DeadLetters { letter_status(&self.raw) } else { None }
     }
 
     /// The stable form of `--json`.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cli::sighting::letter_status;
 use serde_json::{Value, json};
 use shared::contract::{
     dead_letter::{dead_letter_id, header},
@@ -19,8 +20,7 @@ impl System {
     /// The record of a letter once it is there.
     pub async fn letter(&self, id: Uuid) -> Arc<Raw> {
         let is_it = |raw: &&Arc<Raw>| {
-            raw.headers.text(header::ID) == Some(&id.to_string())
-                && raw.headers.text(header::STATUS).is_none()
+            raw.headers.text(header::ID) == Some(&id.to_string()) && letter_status(raw).is_none()
         };
         let look = || self.seen.on(Topic::DeadLetters).iter().find(is_it).cloned();
         until(&format!("dead letter {id}"), LETTER_LIMIT, async || look()).await
@@ -29,8 +29,7 @@ impl System {
     /// A change of a letter once it is there.
     pub async fn letter_is(&self, id: Uuid, status: &str) {
         let is_it = |raw: &Arc<Raw>| {
-            raw.headers.text(header::ID) == Some(&id.to_string())
-                && raw.headers.text(header::STATUS) == Some(status)
+            raw.headers.text(header::ID) == Some(&id.to_string()) && letter_status(raw) == Some(status)
         };
         let look = || self.seen.on(Topic::DeadLetters).iter().any(is_it).then_some(());
         until(&format!("dead letter {id} to be {status}"), LETTER_LIMIT, async || look()).await;

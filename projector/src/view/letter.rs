@@ -117,7 +117,10 @@ pub fn read(raw: &Raw) -> Result<(Uuid, LetterRecord), Malformed> {
     let or_empty = |name| optional(raw, name).map(|text| text.unwrap_or_default().to_owned());
     let id: Uuid = parsed(header::ID, text(header::ID)?)?;
     let redrives = number(raw, header::REDRIVES, 0)?;
-    if let Some(status) = optional(raw, header::STATUS)? {
+    // Only a letter names the topic where it died; a header named like a status may be one of the dead message.
+    if optional(raw, header::TOPIC)?.is_none()
+        && let Some(status) = optional(raw, header::STATUS)?
+    {
         let at = Timestamp::from_timestamp_millis(raw.timestamp_ms).unwrap_or_default();
         let (partition, offset) = (raw.partition, raw.offset);
         let (by, reason) = (or_empty(header::BY)?, or_empty(header::REASON)?);
@@ -174,4 +177,61 @@ fn number(raw: &Raw, name: &'static str, default: i32) -> Result<i32, Malformed>
 
 fn parsed<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, Malformed> {
     text.parse().map_err(|_| Malformed::new("invalid-letter", format!("the header {name} cannot be read")))
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::contract::topics::Topic;
+
+    use super::*;
+
+    fn record(headers: &[(&str, &str)]) -> Raw {
+        let headers = headers
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), Some(Bytes::copy_from_slice(text.as_bytes()))));
+        Raw {
+            topic: Topic::DeadLetters,
+            partition: 0,
+            offset: 0,
+            key: None,
+            value: None,
+            headers: Headers::Readable(headers.collect()),
+            timestamp_ms: 0,
+        }
+    }
+
+    /// As the relay writes it: what the message had, then what is said of it.
+    fn letter(id: Uuid, of_the_message: &[(&str, &str)]) -> Raw {
+        let id = id.to_string();
+        let ours = [
+            (header::TOPIC, "dead-letters"),
+            (header::PARTITION, "1"),
+            (header::OFFSET, "17"),
+            (header::GROUP, "projector"),
+            (header::ID, id.as_str()),
+            (header::STAGE, "decode"),
+            (header::CODE, "invalid-letter"),
+            (header::FAILED_AT, "2026-11-24T10:02:11.034Z"),
+        ];
+        record(&[of_the_message, &ours].concat())
+    }
+
+    #[test]
+    fn a_change_that_died_is_a_letter() {
+        let other = Uuid::from_u128(1).to_string();
+        let long = "x".repeat(HEADER_BYTES_MAX + 1);
+        for status in ["redriven", &long] {
+            let raw = letter(Uuid::from_u128(7), &[(header::ID, &other), (header::STATUS, status)]);
+            let (id, record) = read(&raw).unwrap();
+            assert_eq!(id, Uuid::from_u128(7), "of two with one name the last is ours");
+            assert!(matches!(record.what, What::Dead(_)), "{record:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_one() {
+        let id = Uuid::from_u128(7).to_string();
+        let (_, record) = read(&record(&[(header::ID, &id), (header::STATUS, "redriven")])).unwrap();
+        assert!(matches!(record.what, What::Changed(Change { status, .. }) if status == "redriven"));
+    }
 }
