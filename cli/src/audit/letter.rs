@@ -17,6 +17,9 @@ use shared::{
 use super::{Rules, ServiceLog, Violation, World, violation};
 use crate::sighting::letter_status;
 
+/// Malformed because of what came before it, which its bytes do not show: the rejections of that class.
+const MALFORMED_BY_STATE: [&str; 3] = ["deadline-too-far", "idempotency-key-reused", "limit"];
+
 pub(super) fn check(world: &World, rules: &Rules) -> Vec<Violation> {
     let mut found = Vec::new();
     let originals: HashMap<(Topic, i32, i64), &Raw> =
@@ -72,16 +75,11 @@ fn of_letter(
     }
     if matches!(letter.stage, Stage::Decode | Stage::Validate)
         && is_good(raw, rules.mode)
-        && !known_by_state(&letter.code)
+        && !MALFORMED_BY_STATE.contains(&letter.code.as_str())
     {
         wrong(format!("{place} can be read: it is no {} ({})", letter.stage.as_str(), letter.code));
     }
     found
-}
-
-/// Malformed because of what came before it, which its bytes do not show.
-fn known_by_state(code: &str) -> bool {
-    matches!(code, "idempotency-key-reused" | "other-content" | "order-exists")
 }
 
 fn same(original: &Raw, letter: &Raw) -> bool {
@@ -124,4 +122,22 @@ fn waits_for_nobody(log: &ServiceLog, rules: &Rules) -> Vec<Violation> {
             violation(7, &row.held.key, format!("{place} waits in {} behind no dead letter", log.service))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn every_rejection_that_is_malformed_is_known() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let sources: String = ["order-service", "inventory-service", "payment-service"]
+            .map(|service| fs::read_to_string(root.join(service).join("src/domain.rs")).unwrap())
+            .concat();
+        let rejections = sources.split("Class::Malformed,").skip(1);
+        let codes: BTreeSet<&str> = rejections.map(|rest| rest.split('"').nth(1).unwrap()).collect();
+        assert_eq!(codes, BTreeSet::from(MALFORMED_BY_STATE));
+    }
 }

@@ -465,6 +465,8 @@ fn a_good_message_among_the_dead_is_seen() {
     let letter = &mut world.log_mut("order-service").letters[0].letter.raw;
     (letter.key, letter.value) = (Some(Bytes::from_static(COMPLETED.as_bytes())), Some(good));
     broken(&world, 7, "");
+    world.log_mut("order-service").letters[0].letter.code = "deadline-too-far".into();
+    assert_eq!(audit(&world, &QUIET), [], "its bytes are good, its time was not");
 }
 
 #[test]
