@@ -106,10 +106,13 @@ impl PlaceArgs {
             })?;
             overrides.push((name.to_owned(), value.to_owned()));
         }
+        // Not `env::vars`, which panics on a variable of somebody else's that is not Unicode.
+        let environment = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Ok(Place {
             dir: self.dir.clone(),
             broker: BrokerSettings::new(bootstrap)
-                .with_environment(env::vars())?
+                .with_environment(environment)?
                 .with_overrides(overrides)?,
             order_service: url(&self.order_service, "order-service", 8081),
             inventory_service: url(&self.inventory_service, "inventory-service", 8082),

@@ -8,12 +8,16 @@ use std::process::{Command, Output};
 
 /// Runs the program away from any system of this machine, as a script would.
 fn fulfil(arguments: &[&str]) -> Output {
+    program(arguments).output().unwrap()
+}
+
+fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fulfil"));
     command.args(arguments).env("FULFIL_DIR", "/nowhere/.fulfil").stdin(std::process::Stdio::null());
     for name in ["KAFKA_BOOTSTRAP_SERVERS", "RUST_LOG", "NO_COLOR"] {
         command.env_remove(name);
     }
-    command.output().unwrap()
+    command
 }
 
 fn lines(output: &Output) -> Vec<String> {

@@ -1,9 +1,11 @@
 //! What needs no server.
 
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
 use serde_json::Value;
 use shared::contract::catalogue::entries;
 
-use super::{fulfil, lines, said};
+use super::{fulfil, lines, program, said};
 
 const NOBODY: &str = "127.0.0.1:1";
 
@@ -67,6 +69,14 @@ fn what_is_not_there_names_the_address_and_the_next_step() {
         said(&ended),
         "fulfil: http://127.0.0.1:1 is not there: is the system up? fulfil dev status\n"
     );
+}
+
+#[test]
+fn a_variable_of_somebody_else_may_be_anything() {
+    let mut command = program(&["event", "send", "order.create", "--dry-run"]);
+    command.env("SOMEBODYS", OsStr::from_bytes(b"\xff"));
+    let ended = command.output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", said(&ended));
 }
 
 #[test]
