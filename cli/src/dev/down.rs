@@ -9,15 +9,12 @@ use super::{
     kafka, postgres,
     progress::Progress,
     services,
-    state::{self, Folder, State},
+    state::{Folder, State},
 };
 
 /// False where nothing was ever started there. With `wipe` the folder is gone afterwards, data and all.
 pub async fn down(dir: &Path, wipe: bool, progress: bool) -> anyhow::Result<bool> {
-    if state::load(dir)?.is_none() {
-        return Ok(false);
-    }
-    let folder = Folder::open(dir)?;
+    let Some(folder) = Folder::open_known(dir)? else { return Ok(false) };
     let mut state = folder.load()?;
     let progress = Progress::new(progress);
     let stopped = stop_all(&mut state, wipe, &progress).await;

@@ -19,7 +19,11 @@ mod status;
 mod provider;
 mod addresses;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -31,8 +35,7 @@ pub use restart::restart;
 pub use status::{ServiceStatus, Status, status};
 pub use up::{Options, up};
 
-/// As the contract's exit codes have it.
-const NOT_FOUND: u8 = 3;
+use crate::exit::{Exit, ended};
 
 #[derive(Debug, Args)]
 pub struct DevArgs {
@@ -120,13 +123,10 @@ pub async fn run(args: DevArgs, json: bool) -> anyhow::Result<ExitCode> {
             }
         }
         DevCommand::Status(folder) => {
-            let Some(status) = status(&folder.dir).await? else {
-                eprintln!("nothing was ever started in {}: fulfil dev up", folder.dir.display());
-                return Ok(ExitCode::from(NOT_FOUND));
-            };
+            let status = status(&folder.dir).await?.ok_or_else(|| nothing_in(&folder.dir))?;
             print(&status, json)?;
             if !status.anything_runs() {
-                return Ok(ExitCode::from(NOT_FOUND));
+                return Ok(Exit::NotFound.into());
             }
         }
         DevCommand::Restart(args) => {
@@ -137,7 +137,11 @@ pub async fn run(args: DevArgs, json: bool) -> anyhow::Result<ExitCode> {
         }
         DevCommand::Provider(args) => provider::provide(args).await?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done.into())
+}
+
+fn nothing_in(dir: &Path) -> anyhow::Error {
+    ended(Exit::NotFound, format!("nothing was ever started in {}: fulfil dev up", dir.display()))
 }
 
 fn print(status: &Status, json: bool) -> anyhow::Result<()> {

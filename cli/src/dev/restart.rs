@@ -2,23 +2,22 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
-
 use super::{
-    kafka, postgres,
+    kafka, nothing_in, postgres,
     progress::Progress,
     services,
     state::{Folder, State},
     status::{self, Status},
     up::start_provider,
 };
+use crate::exit::{Exit, ended};
 
 /// `name` is a service, `provider`, `kafka` or `postgres`; `replica` counts for services only.
 ///
 /// # Errors
 /// As `up`. Where the new process fails, the old one is gone.
 pub async fn restart(dir: &Path, name: &str, replica: u16, progress: bool) -> anyhow::Result<Status> {
-    let folder = Folder::open(dir)?;
+    let folder = Folder::open_known(dir)?.ok_or_else(|| nothing_in(dir))?;
     let mut state = folder.load()?;
     let progress = Progress::new(progress);
     let restarted = match name {
@@ -50,7 +49,7 @@ async fn restart_postgres(state: &mut State, folder: &Folder, progress: &Progres
 }
 
 async fn restart_provider(state: &mut State, folder: &Folder, progress: &Progress) -> anyhow::Result<()> {
-    let provider = state.provider.as_mut().context("no payment provider was ever started in this folder")?;
+    let Some(provider) = state.provider.as_mut() else { return Err(absent("provider", state, folder)) };
     if let Some(process) = provider.process.take() {
         services::stop(process).await?;
     }
@@ -66,10 +65,7 @@ async fn restart_service(
 ) -> anyhow::Result<()> {
     let position = state.services.iter().position(|known| known.name == name && known.replica == replica);
     let Some(position) = position else {
-        bail!(
-            "there is no {name} (replica {replica}) in {}: fulfil dev status lists what is",
-            folder.path().display()
-        );
+        return Err(absent(&format!("{name} {replica}"), state, folder));
     };
     if let Some(process) = state.services[position].process.take() {
         services::stop(process).await?;
@@ -77,4 +73,38 @@ async fn restart_service(
     let process = services::spawn(&state.services[position], state, folder)?;
     state.services[position].process = Some(process);
     services::wait_until_ready(&state.services[position], folder, progress).await
+}
+
+fn absent(name: &str, state: &State, folder: &Folder) -> anyhow::Error {
+    let mut known = vec!["kafka".to_owned(), "postgres".to_owned()];
+    known.extend(state.provider.as_ref().map(|_| "provider".to_owned()));
+    known.extend(state.services.iter().map(|service| format!("{} {}", service.name, service.replica)));
+    let folder = folder.path().display();
+    ended(Exit::NotFound, format!("there is no {name} in {folder}, but {}", known.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{dev::state::Service, exit};
+
+    #[tokio::test]
+    async fn what_is_not_there_is_not_found_and_what_is_there_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("new");
+        for name in ["nosuch", "kafka"] {
+            let error = restart(&dir, name, 0, false).await.unwrap_err();
+            assert_eq!(exit::of(&error), Exit::NotFound);
+            assert!(!dir.exists(), "nothing is made for {name}");
+        }
+        let name = "order-service".to_owned();
+        let service = Service { name, replica: 1, http_port: 1, admin_port: 2, process: None };
+        let state = State { services: vec![service], ..State::default() };
+        Folder::open(&dir).unwrap().save(&state).unwrap();
+        for (name, replica) in [("nosuch", 1), ("order-service", 0), ("provider", 0)] {
+            let error = restart(&dir, name, replica, false).await.unwrap_err();
+            assert_eq!(exit::of(&error), Exit::NotFound, "{name}");
+            assert!(error.to_string().ends_with("but kafka, postgres, order-service 1"), "{error}");
+        }
+    }
 }

@@ -76,6 +76,14 @@ impl Folder {
         Ok(Folder { path, _lock: lock })
     }
 
+    /// `None` where nothing was ever started; nothing is made there.
+    pub(crate) fn open_known(path: &Path) -> anyhow::Result<Option<Folder>> {
+        if load(path)?.is_none() {
+            return Ok(None);
+        }
+        Self::open(path).map(Some)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

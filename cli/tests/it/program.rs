@@ -94,6 +94,28 @@ fn a_dry_run_sends_nothing_and_shows_all() {
 }
 
 #[test]
+fn a_folder_where_nothing_was_started_is_not_made() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("new");
+    let dir_text = dir.to_str().unwrap();
+    for (arguments, code) in [
+        (&["dev", "status", "--dir", dir_text][..], 3),
+        (&["dev", "restart", "kafka", "--dir", dir_text], 3),
+        (&["dev", "down", "--dir", dir_text], 0),
+        (&["dev", "down", "--wipe", "--dir", dir_text], 0),
+    ] {
+        let ended = fulfil(arguments);
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {}", said(&ended));
+        assert!(
+            said(&ended).contains(&format!("nothing was ever started in {dir_text}")),
+            "{}",
+            said(&ended)
+        );
+        assert!(!dir.exists(), "{arguments:?}");
+    }
+}
+
+#[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let completions = fulfil(&["completions", shell]);
