@@ -72,7 +72,7 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Dlq(args) => dlq::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
-        Command::Dev(args) => dev::run(args, arguments.json).await,
+        Command::Dev(args) => dev::run(args, output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "fulfil", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

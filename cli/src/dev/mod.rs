@@ -35,7 +35,10 @@ pub use restart::restart;
 pub use status::{ServiceStatus, Status, status};
 pub use up::{Options, up};
 
-use crate::exit::{Exit, ended};
+use crate::{
+    exit::{Exit, ended},
+    output::Output,
+};
 
 #[derive(Debug, Args)]
 pub struct DevArgs {
@@ -100,8 +103,7 @@ struct RestartArgs {
     replica: u16,
 }
 
-/// `json`: one object on standard output instead of a table.
-pub async fn run(args: DevArgs, json: bool) -> anyhow::Result<ExitCode> {
+pub async fn run(args: DevArgs, output: Output) -> anyhow::Result<ExitCode> {
     match args.command {
         DevCommand::Up(args) => {
             let options = Options {
@@ -113,26 +115,26 @@ pub async fn run(args: DevArgs, json: bool) -> anyhow::Result<ExitCode> {
                 progress: true,
             };
             let status = up(&options).await?;
-            if json {
-                print(&status, json)?;
+            if output.json {
+                output.object(&status)?;
             }
         }
         DevCommand::Down(args) => {
             if !down(&args.folder.dir, args.wipe, true).await? {
-                eprintln!("nothing was ever started in {}", args.folder.dir.display());
+                output.note(&format!("nothing was ever started in {}", args.folder.dir.display()));
             }
         }
         DevCommand::Status(folder) => {
             let status = status(&folder.dir).await?.ok_or_else(|| nothing_in(&folder.dir))?;
-            print(&status, json)?;
+            status.show(output)?;
             if !status.anything_runs() {
                 return Ok(Exit::NotFound.into());
             }
         }
         DevCommand::Restart(args) => {
             let status = restart(&args.folder.dir, &args.name, args.replica, true).await?;
-            if json {
-                print(&status, json)?;
+            if output.json {
+                output.object(&status)?;
             }
         }
         DevCommand::Provider(args) => provider::provide(args).await?,
@@ -142,15 +144,6 @@ pub async fn run(args: DevArgs, json: bool) -> anyhow::Result<ExitCode> {
 
 fn nothing_in(dir: &Path) -> anyhow::Error {
     ended(Exit::NotFound, format!("nothing was ever started in {}: fulfil dev up", dir.display()))
-}
-
-fn print(status: &Status, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string(status)?);
-    } else {
-        println!("{}", status.table());
-    }
-    Ok(())
 }
 
 fn name_and_value(text: &str) -> anyhow::Result<(String, String)> {

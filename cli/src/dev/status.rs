@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use comfy_table::{Table, presets};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,6 +9,7 @@ use super::{
     services,
     state::{self, State},
 };
+use crate::output::{Column, Output, Tone};
 
 /// A pid is `None` where the process does not run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,25 +54,47 @@ impl Status {
         self.services.iter().find(|service| service.name == name && service.replica == replica)
     }
 
-    pub(crate) fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["NAME", "REPLICA", "PID", "STATE", "ADDRESS", "LOG"]);
-        table.add_row(server_row("kafka", self.kafka_pid, &self.kafka));
-        table.add_row(server_row("postgres", self.postgres_pid, &self.postgres));
-        if let Some(provider) = &self.provider {
-            table.add_row(server_row("provider", self.provider_pid, provider));
+    pub(super) fn show(&self, output: Output) -> anyhow::Result<()> {
+        if output.json {
+            return output.object(self);
         }
-        for service in &self.services {
+        let row = |name: &str, replica: &str, pid: Option<i32>, state, address: &str, log: &str| {
+            let tone = match state {
+                "stopped" => Tone::Bad,
+                "not ready" => Tone::Warn,
+                _ => Tone::Good,
+            };
+            let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            let state = output.paint(tone, state);
+            vec![name.to_owned(), replica.to_owned(), pid, state, address.to_owned(), log.to_owned()]
+        };
+        let server = |name: &str, pid: Option<i32>, address: &str| {
+            row(name, "", pid, if pid.is_some() { "running" } else { "stopped" }, address, "")
+        };
+        let mut rows = vec![
+            server("kafka", self.kafka_pid, &self.kafka),
+            server("postgres", self.postgres_pid, &self.postgres),
+        ];
+        rows.extend(self.provider.iter().map(|url| server("provider", self.provider_pid, url)));
+        rows.extend(self.services.iter().map(|service| {
             let state = match (service.pid, service.ready) {
                 (None, _) => "stopped",
                 (Some(_), false) => "not ready",
                 (Some(_), true) => "ready",
             };
             let replica = service.replica.to_string();
-            table.add_row([&service.name, &replica, &shown(service.pid), state, &service.http, &service.log]);
-        }
-        table.trim_fmt()
+            row(&service.name, &replica, service.pid, state, &service.http, &service.log)
+        }));
+        let columns = [
+            Column::Left("NAME"),
+            Column::Right("REPLICA"),
+            Column::Right("PID"),
+            Column::Left("STATE"),
+            Column::Left("ADDRESS"),
+            Column::Left("LOG"),
+        ];
+        output.table(&columns, rows);
+        Ok(())
     }
 }
 
@@ -104,13 +126,4 @@ pub(crate) async fn of(state: &State, folder: &Path) -> anyhow::Result<Status> {
 
 fn living(process: Option<Process>) -> Option<i32> {
     process.filter(|process| process.is_alive()).map(|process| process.pid)
-}
-
-fn server_row(name: &str, pid: Option<i32>, address: &str) -> [String; 6] {
-    let state = if pid.is_some() { "running" } else { "stopped" };
-    [name.to_owned(), String::new(), shown(pid), state.to_owned(), address.to_owned(), String::new()]
-}
-
-fn shown(pid: Option<i32>) -> String {
-    pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::contract::catalogue::entries;
 
 use super::{fulfil, lines, program, said};
@@ -113,6 +113,23 @@ fn a_folder_where_nothing_was_started_is_not_made() {
         );
         assert!(!dir.exists(), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_runs_is_listed_for_other_programs_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = json!({
+        "kafka": {"bootstrap": "127.0.0.1:1", "port": 1, "controller_port": 2, "process": null},
+        "postgres": {"host": "127.0.0.1", "port": 3, "process": null},
+        "provider": null, "services": [], "environment": {},
+    });
+    std::fs::write(dir.path().join("state.json"), state.to_string()).unwrap();
+    let listed = fulfil(&["dev", "status", "--dir", dir.path().to_str().unwrap()]);
+    assert_eq!(listed.status.code(), Some(3), "nothing of it runs");
+    assert_eq!(
+        lines(&listed),
+        ["kafka\t\t-\tstopped\t127.0.0.1:1\t", "postgres\t\t-\tstopped\t127.0.0.1:3\t"]
+    );
 }
 
 #[test]
