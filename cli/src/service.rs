@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
+use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::exit::{Exit, ended};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than a service waits for the view.
 const TIMEOUT: Duration = Duration::from_secs(35);
+/// As many as the projector gives at once.
+const PAGE_ROWS_MAX: usize = 500;
 
 /// A refusal in the form of RFC 9457.
 #[derive(Debug, Default, Deserialize)]
@@ -36,7 +41,31 @@ pub fn client() -> anyhow::Result<Client> {
 /// 404 is "not found", other 4xx are "refused", 503 and nobody listening are "unreachable".
 pub async fn get<T: DeserializeOwned>(url: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
     let query: Vec<_> = query.iter().filter(|(_, value)| !value.is_empty()).collect();
-    answered(client()?.get(url).query(&query), url).await
+    parsed(&answered(client()?.get(url).query(&query), url).await?, url)
+}
+
+/// The rows of a list under their name, over as many pages as there are, and not more than `rows_max`.
+pub async fn list(
+    url: &str,
+    name: &str,
+    query: &[(&str, String)],
+    rows_max: usize,
+) -> anyhow::Result<Vec<Value>> {
+    let (mut rows, mut cursor) = (Vec::new(), String::new());
+    while rows.len() < rows_max {
+        let limit = (rows_max - rows.len()).min(PAGE_ROWS_MAX).to_string();
+        let query = [query, &[("limit", limit), ("cursor", cursor)]].concat();
+        let mut page: Value = get(url, &query).await?;
+        let Value::Array(found) = page[name].take() else {
+            bail!("{} answered something else than expected: no {name}", place(url));
+        };
+        rows.extend(found);
+        match page["next"].take() {
+            Value::String(next) => cursor = next,
+            _ => break,
+        }
+    }
+    Ok(rows)
 }
 
 pub async fn post<T: DeserializeOwned>(
@@ -48,10 +77,15 @@ pub async fn post<T: DeserializeOwned>(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    answered(request, url).await
+    parsed(&answered(request, url).await?, url)
 }
 
-async fn answered<T: DeserializeOwned>(request: RequestBuilder, url: &str) -> anyhow::Result<T> {
+fn parsed<T: DeserializeOwned>(bytes: &[u8], url: &str) -> anyhow::Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| anyhow::anyhow!("{} answered something else than expected: {error}", place(url)))
+}
+
+async fn answered(request: RequestBuilder, url: &str) -> anyhow::Result<Bytes> {
     let response = request.send().await.map_err(|error| {
         let reason = if error.is_timeout() { "does not answer in time" } else { "is not there" };
         ended(Exit::Unreachable, format!("{} {reason}: is the system up? fulfil dev status", place(url)))
@@ -59,9 +93,7 @@ async fn answered<T: DeserializeOwned>(request: RequestBuilder, url: &str) -> an
     let status = response.status();
     let bytes = response.bytes().await?;
     if status.is_success() {
-        return serde_json::from_slice(&bytes).map_err(|error| {
-            anyhow::anyhow!("{} answered something else than expected: {error}", place(url))
-        });
+        return Ok(bytes);
     }
     let problem: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
     Err(ended(exit(status), said(&problem, status)))

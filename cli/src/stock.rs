@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use crate::{
     exit::Exit,
-    order::page_of,
     output::{Column, Output, Tone, ago, count},
     place::{Place, PlaceArgs},
     service,
@@ -75,12 +74,12 @@ pub async fn run(args: StockArgs, output: Output) -> anyhow::Result<ExitCode> {
             print(&[stock], output)
         }
         StockCommand::List => {
-            let page: Value = service::get(&format!("{}/stock", place.projector), &[]).await?;
-            let (stocks, _) = page_of(&page, "stock");
+            let url = format!("{}/stock", place.projector);
+            let stocks = service::list(&url, "stock", &[], usize::MAX).await?;
             if stocks.is_empty() && !output.json {
                 output.note("no stock; receive some with: fulfil stock receive SKU-1 --quantity 100");
             }
-            print(stocks, output)
+            print(&stocks, output)
         }
     }
 }

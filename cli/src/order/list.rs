@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 use shared::contract::Timestamp;
 
-use super::{Status, resolve::page_of, show::status_tone};
+use super::{Status, show::status_tone};
 use crate::{
     exit::Exit,
     output::{Column, Output, ShortIds, Tone, ago},
@@ -14,8 +14,6 @@ use crate::{
     service,
     sighting::money,
 };
-
-const PAGE_ORDERS_MAX: usize = 500;
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
@@ -87,24 +85,11 @@ pub(super) async fn run(args: ListArgs, place: &Place, output: Output) -> anyhow
 }
 
 async fn load(args: &ListArgs, place: &Place) -> anyhow::Result<Vec<Value>> {
-    let (mut all, mut cursor) = (Vec::new(), String::new());
-    while all.len() < args.num {
-        let query = [
-            ("status", args.status.map(|status| status.as_str().to_owned()).unwrap_or_default()),
-            ("user_id", args.user.clone().unwrap_or_default()),
-            ("sku", args.sku.clone().unwrap_or_default()),
-            ("since", args.since.map(shared::contract::envelope::time_text).unwrap_or_default()),
-            ("limit", (args.num - all.len()).min(PAGE_ORDERS_MAX).to_string()),
-            ("cursor", cursor),
-        ];
-        let page: Value = service::get(&format!("{}/orders", place.projector), &query).await?;
-        let (orders, next) = page_of(&page, "orders");
-        all.extend_from_slice(orders);
-        match next {
-            Some(next) if !orders.is_empty() => cursor = next,
-            _ => break,
-        }
-    }
-    all.truncate(args.num);
-    Ok(all)
+    let query = [
+        ("status", args.status.map(|status| status.as_str().to_owned()).unwrap_or_default()),
+        ("user_id", args.user.clone().unwrap_or_default()),
+        ("sku", args.sku.clone().unwrap_or_default()),
+        ("since", args.since.map(shared::contract::envelope::time_text).unwrap_or_default()),
+    ];
+    service::list(&format!("{}/orders", place.projector), "orders", &query, args.num).await
 }

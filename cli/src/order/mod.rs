@@ -15,7 +15,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::{output::Output, place::PlaceArgs};
 
 pub use follow::{Following, Outcome, Status};
-pub(crate) use resolve::page_of;
 pub use resolve::resolve;
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test builds its input with may fail it")]
 
 mod program;
+mod projector;
 mod topics;
 
 use std::process::{Command, Output};

@@ -1,0 +1,83 @@
+//! What the projector answers, as `projector/src/http` writes it, and what is made of it.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    thread::{self, JoinHandle},
+};
+
+use serde_json::{Value, json};
+
+use super::{fulfil, lines, said};
+
+const ORDER: &str = "0198f3c2-5a10-7c31-9d44-0a4be1c25f01";
+
+/// A projector that gives these answers in turn; in the end it tells what it was asked.
+fn answering(answers: Vec<(u16, Value)>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = thread::spawn(move || {
+        let answer = |(status, body): (u16, Value)| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = BufReader::new(&stream).lines().map(Result::unwrap);
+            let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
+            let body = body.to_string();
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status} \r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+            .unwrap();
+            head[0].trim_start_matches("GET ").trim_end_matches(" HTTP/1.1").to_owned()
+        };
+        answers.into_iter().map(answer).collect()
+    });
+    (url, asked)
+}
+
+fn order(id: &str) -> Value {
+    json!({"order_id": id, "user_id": "u", "status": "created", "lines": []})
+}
+
+#[test]
+fn all_stock_is_listed_however_many_pages_it_has() {
+    let level = |sku: &str| json!({"sku": sku, "on_hand": 3, "reserved": 1});
+    let (url, asked) = answering(vec![
+        (200, json!({"stock": [level("A"), level("B")], "next": "B"})),
+        (200, json!({"stock": [level("C")], "next": null})),
+    ]);
+    let listed = fulfil(&["stock", "list", "--projector", &url]);
+    assert_eq!(lines(&listed), ["A\t3\t1\t2\t", "B\t3\t1\t2\t", "C\t3\t1\t2\t"], "{}", said(&listed));
+    assert_eq!(asked.join().unwrap(), ["/stock?limit=500", "/stock?limit=500&cursor=B"]);
+}
+
+#[test]
+fn orders_are_listed_up_to_the_number_that_is_asked_for() {
+    let (url, asked) = answering(vec![
+        (200, json!({"orders": [order("a"), order("b")], "next": "x"})),
+        (200, json!({"orders": [order("c")], "next": "y"})),
+    ]);
+    let listed = fulfil(&["order", "list", "-n", "3", "--user", "u", "--projector", &url]);
+    assert_eq!(lines(&listed).len(), 3, "{}", said(&listed));
+    assert_eq!(asked.join().unwrap(), ["/orders?user_id=u&limit=3", "/orders?user_id=u&limit=1&cursor=x"]);
+}
+
+#[test]
+fn an_order_is_found_by_the_start_of_its_id_on_any_page() {
+    let (url, asked) = answering(vec![
+        (200, json!({"orders": [order("0298f3c2-5a10-7c31-9d44-0a4be1c25f01")], "next": "x"})),
+        (200, json!({"orders": [order(ORDER)], "next": null})),
+        (200, order(ORDER)),
+    ]);
+    let shown = fulfil(&["order", "get", "0198", "--json", "--projector", &url]);
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    assert_eq!(asked.join().unwrap()[2], format!("/orders/{ORDER}"));
+}
+
+#[test]
+fn an_answer_of_another_form_is_no_empty_list() {
+    let (url, _) = answering(vec![(200, json!({"items": []}))]);
+    let listed = fulfil(&["stock", "list", "--projector", &url]);
+    assert_eq!(listed.status.code(), Some(1));
+    assert!(said(&listed).contains("something else than expected"), "{}", said(&listed));
+}
