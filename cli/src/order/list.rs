@@ -19,11 +19,13 @@ use crate::{
 pub(super) struct ListArgs {
     #[arg(long, value_enum)]
     status: Option<Status>,
+    /// Only orders of this user
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// Only orders with a line of it
     #[arg(long)]
     sku: Option<String>,
-    /// Only orders changed since, such as 2026-11-24T10:00:00Z
+    /// Only orders created since, such as 2026-11-24T10:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
     /// At most so many

@@ -60,7 +60,7 @@ fn described(order: &Value, output: Output) -> Vec<String> {
         lines.push(format!("  {} × {sku}  at {}.{:02}", line["quantity"], price / 100, price % 100));
     }
     for (name, field) in [("stock", &order["stock"]), ("payment", &order["payment"])] {
-        let said = field["status"].as_str().or(field.as_str()).unwrap_or("nothing yet");
+        let said = field["status"].as_str().unwrap_or("nothing yet");
         lines.push(format!("  {name:<9}{}", said.replace('_', " ")));
     }
     let now = chrono::Utc::now();

@@ -34,8 +34,7 @@ pub(super) async fn run(args: TimelineArgs, place: &Place, output: Output) -> an
         output.object(&timeline)?;
         return Ok(Exit::Done.into());
     }
-    let entries = timeline["events"].as_array().or_else(|| timeline["timeline"].as_array());
-    let rows = entries.into_iter().flatten().map(|entry| row(entry, output)).collect();
+    let rows = timeline["events"].as_array().into_iter().flatten().map(|entry| row(entry, output)).collect();
     let columns = [
         Column::Left("TIME"),
         Column::Left("SERVICE"),
@@ -53,7 +52,7 @@ pub(super) async fn run(args: TimelineArgs, place: &Place, output: Output) -> an
 
 fn row(entry: &Value, output: Output) -> Vec<String> {
     let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-    let message_type = entry["type"].as_str().or(entry["event_type"].as_str()).unwrap_or_default();
+    let message_type = entry["type"].as_str().unwrap_or_default();
     let time =
         text("time").parse::<Timestamp>().map(|time| clock(time.timestamp_millis())).unwrap_or_default();
     let latency = entry["latency_ms"].as_i64().map(duration_ms).unwrap_or_default();

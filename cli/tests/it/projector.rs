@@ -75,6 +75,20 @@ fn an_order_is_found_by_the_start_of_its_id_on_any_page() {
 }
 
 #[test]
+fn the_story_of_an_order_is_told_line_by_line() {
+    let event = json!({
+        "type": "fulfil.order.confirmed.v1", "topic": "orders.events", "service": "order-service",
+        "time": "2026-11-24T10:00:00Z", "latency_ms": 12, "data": {"order_id": ORDER},
+    });
+    let awaited = json!({"what": "StockCommitted", "from": "inventory-service", "until": null});
+    let (url, _) = answering(vec![(200, json!({"events": [event], "awaiting": [awaited]}))]);
+    let told = fulfil(&["order", "timeline", ORDER, "--projector", &url]);
+    let told = lines(&told);
+    assert!(told[0].contains("\torder-service\torder.confirmed\t12 ms"), "{told:?}");
+    assert_eq!(told[1], "awaiting StockCommitted from inventory-service");
+}
+
+#[test]
 fn an_answer_of_another_form_is_no_empty_list() {
     let (url, _) = answering(vec![(200, json!({"items": []}))]);
     let listed = fulfil(&["stock", "list", "--projector", &url]);
