@@ -8,7 +8,10 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::exit::{Exit, ended};
+use crate::{
+    exit::{Exit, ended},
+    output::duration_ms,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than a service waits for the view.
@@ -27,6 +30,19 @@ struct Problem {
     errors: Vec<FieldError>,
 }
 
+/// The answer to a question that named a token, where the view did not get there in time.
+#[derive(Debug, Deserialize)]
+struct Behind {
+    lag: Lag,
+}
+
+#[derive(Debug, Deserialize)]
+struct Lag {
+    wanted: String,
+    version: i64,
+    view_lag_ms: i64,
+}
+
 #[derive(Debug, Deserialize)]
 struct FieldError {
     pointer: String,
@@ -38,10 +54,20 @@ pub fn client() -> anyhow::Result<Client> {
 }
 
 /// # Errors
-/// 404 is "not found", other 4xx are "refused", 503 and nobody listening are "unreachable".
+/// 404 is "not found", other 4xx are "refused", 503 and nobody listening are "unreachable", and 202 "waited long
+/// enough".
 pub async fn get<T: DeserializeOwned>(url: &str, query: &[(&str, String)]) -> anyhow::Result<T> {
     let query: Vec<_> = query.iter().filter(|(_, value)| !value.is_empty()).collect();
-    parsed(&answered(client()?.get(url).query(&query), url).await?, url)
+    let (status, bytes) = answered(client()?.get(url).query(&query), url).await?;
+    if status == StatusCode::ACCEPTED {
+        let Behind { lag: Lag { wanted, version, view_lag_ms } } = parsed(&bytes, url)?;
+        let lag = duration_ms(view_lag_ms);
+        let text = format!(
+            "the view does not have {wanted} yet: it is at version {version} there, and {lag} behind the topics"
+        );
+        return Err(ended(Exit::Waited, text));
+    }
+    parsed(&bytes, url)
 }
 
 /// The rows of a list under their name, over as many pages as there are, and not more than `rows_max`.
@@ -77,7 +103,8 @@ pub async fn post<T: DeserializeOwned>(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    parsed(&answered(request, url).await?, url)
+    let (_, bytes) = answered(request, url).await?;
+    parsed(&bytes, url)
 }
 
 fn parsed<T: DeserializeOwned>(bytes: &[u8], url: &str) -> anyhow::Result<T> {
@@ -85,7 +112,7 @@ fn parsed<T: DeserializeOwned>(bytes: &[u8], url: &str) -> anyhow::Result<T> {
         .map_err(|error| anyhow::anyhow!("{} answered something else than expected: {error}", place(url)))
 }
 
-async fn answered(request: RequestBuilder, url: &str) -> anyhow::Result<Bytes> {
+async fn answered(request: RequestBuilder, url: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let response = request.send().await.map_err(|error| {
         let reason = if error.is_timeout() { "does not answer in time" } else { "is not there" };
         ended(Exit::Unreachable, format!("{} {reason}: is the system up? fulfil dev status", place(url)))
@@ -93,7 +120,7 @@ async fn answered(request: RequestBuilder, url: &str) -> anyhow::Result<Bytes> {
     let status = response.status();
     let bytes = response.bytes().await?;
     if status.is_success() {
-        return Ok(bytes);
+        return Ok((status, bytes));
     }
     let problem: Problem = serde_json::from_slice(&bytes).unwrap_or_default();
     Err(ended(exit(status), said(&problem, status)))

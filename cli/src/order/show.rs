@@ -32,10 +32,6 @@ pub(super) async fn run(args: GetArgs, place: &Place, output: Output) -> anyhow:
         output.object(&order)?;
         return Ok(Exit::Done.into());
     }
-    if order["order_id"].is_null() {
-        output.note("the read side has not seen it yet; try again");
-        return Ok(Exit::Waited.into());
-    }
     for line in described(&order, output) {
         output.line(&line);
     }

@@ -75,6 +75,27 @@ fn an_order_is_found_by_the_start_of_its_id_on_any_page() {
 }
 
 #[test]
+fn what_the_view_does_not_have_yet_is_no_data() {
+    for arguments in [
+        &["order", "get", ORDER, "--after", "order-1:3"][..],
+        &["order", "get", ORDER, "--after", "order-1:3", "--json"],
+        &["stock", "get", "SKU-1", "--after", "stock-SKU-1:3"],
+        &["stock", "get", "SKU-1", "--after", "stock-SKU-1:3", "--json"],
+    ] {
+        let lag = json!({"wanted": arguments[4], "version": 2, "view_lag_ms": 1_200});
+        let (url, _) = answering(vec![(202, json!({"lag": lag}))]);
+        let ended = fulfil(&[arguments, &["--projector", &url]].concat());
+        assert_eq!(ended.status.code(), Some(6), "{arguments:?}: {}", said(&ended));
+        assert_eq!(lines(&ended), [""; 0], "{arguments:?}");
+        let text = format!(
+            "fulfil: the view does not have {} yet: it is at version 2 there, and 1.2 s behind the topics\n",
+            arguments[4]
+        );
+        assert_eq!(said(&ended), text);
+    }
+}
+
+#[test]
 fn the_story_of_an_order_is_told_line_by_line() {
     let event = json!({
         "type": "fulfil.order.confirmed.v1", "topic": "orders.events", "service": "order-service",
