@@ -5,16 +5,28 @@ mod program;
 mod projector;
 mod topics;
 
-use std::process::{Command, Output};
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
 
 /// Runs the program away from any system of this machine, as a script would.
 fn fulfil(arguments: &[&str]) -> Output {
     program(arguments).output().unwrap()
 }
 
+/// With something to read.
+fn fulfil_of(input: &str, arguments: &[&str]) -> Output {
+    let mut command = program(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fulfil"));
-    command.args(arguments).env("FULFIL_DIR", "/nowhere/.fulfil").stdin(std::process::Stdio::null());
+    command.args(arguments).env("FULFIL_DIR", "/nowhere/.fulfil").stdin(Stdio::null());
     for name in ["KAFKA_BOOTSTRAP_SERVERS", "RUST_LOG", "NO_COLOR"] {
         command.env_remove(name);
     }

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 use serde_json::{Value, json};
 use shared::contract::catalogue::entries;
 
-use super::{fulfil, lines, program, said};
+use super::{fulfil, fulfil_of, lines, program, said};
 
 const NOBODY: &str = "127.0.0.1:1";
 
@@ -29,12 +29,24 @@ fn in_a_pipe_there_is_no_colour_and_no_head() {
 }
 
 #[test]
-fn an_example_is_valid_and_its_schema_is_the_committed_one() {
+fn an_example_of_every_type_is_valid_and_a_broken_one_is_not() {
     for entry in entries() {
-        let example = fulfil(&["event", "new", entry.message_type]);
-        let example: Value = serde_json::from_slice(&example.stdout).unwrap();
-        assert_eq!(example["type"], entry.message_type);
+        let example = lines(&fulfil(&["event", "new", entry.message_type])).concat();
+        let validated = fulfil_of(&example, &["event", "validate"]);
+        assert_eq!(validated.status.code(), Some(0), "{example}: {:?}", lines(&validated));
+        assert_eq!(said(&validated), "1 valid, 0 not\n");
+        let mut broken: Value = serde_json::from_str(&example).unwrap();
+        assert_eq!(broken["type"], entry.message_type);
+        for id in ["order_id", "sku", "dead_letter_id"] {
+            broken["data"].as_object_mut().unwrap().remove(id);
+        }
+        let refused = fulfil_of(&broken.to_string(), &["event", "validate"]);
+        assert_eq!(refused.status.code(), Some(4), "{broken}");
     }
+}
+
+#[test]
+fn a_schema_is_the_committed_one() {
     let schema = fulfil(&["event", "schema", "order.created", "--json"]);
     let schema: Value = serde_json::from_slice(&schema.stdout).unwrap();
     let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/schemas/order.created.v2.json");
