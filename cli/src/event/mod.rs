@@ -77,7 +77,7 @@ pub(crate) fn entry(name: &str) -> anyhow::Result<Entry> {
         None => {
             let alike = alike(&full, &entries);
             let hint = if alike.is_empty() {
-                String::new()
+                ".".to_owned()
             } else {
                 format!("; did you mean {}?", alike.join(" or "))
             };
@@ -150,6 +150,9 @@ mod tests {
     fn a_typing_error_gets_the_name_that_was_meant() {
         let Err(error) = entry("order.crated") else { panic!() };
         assert_eq!(crate::exit::of(&error), Exit::NotFound);
-        assert!(error.to_string().contains("order.created"), "{error}");
+        let text = "there is no type order.crated; did you mean order.created or order.create? All of them: fulfil event types";
+        assert_eq!(error.to_string(), text);
+        let Err(error) = entry("order.later.v9") else { panic!() };
+        assert_eq!(error.to_string(), "there is no type order.later.v9. All of them: fulfil event types");
     }
 }
