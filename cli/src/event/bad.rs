@@ -128,19 +128,22 @@ fn retype(record: &mut Record, message_type: &str) {
 mod tests {
     use shared::contract::{
         catalogue::entries,
-        envelope::{Headers, Mode, Raw, check_key, decode},
+        envelope::{Mode, check_key, decode},
         message::Message,
         topics::Topic,
     };
 
     use super::*;
-    use crate::event::{plan::record, template::Template};
+    use crate::event::{
+        plan::{raw, record},
+        template::Template,
+    };
 
     #[test]
     fn every_kind_is_refused_whatever_the_message() {
         assert!(BAD_KINDS.len() >= 12);
         for entry in entries().into_iter().filter(|entry| entry.topic != Topic::DeadLettersCommands) {
-            let filled = Template::new(entry, &[], None).unwrap().fill(0).unwrap();
+            let filled = Template::new(entry.message_type, entry.topic, &[], None).unwrap().fill(0).unwrap();
             for kind in BAD_KINDS {
                 let mut record = record(&filled, None, &[]).unwrap();
                 kind.spoil(&mut record);
@@ -153,17 +156,7 @@ mod tests {
     }
 
     fn is_read(record: &Record) -> bool {
-        let raw = Raw {
-            topic: record.topic,
-            partition: 0,
-            offset: 0,
-            key: record.key.clone(),
-            value: record.value.clone(),
-            headers: Headers::Readable(
-                record.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-            ),
-            timestamp_ms: 0,
-        };
+        let raw = raw(record);
         let Ok(envelope) = decode(&raw, Mode::Development) else { return false };
         let Some(Ok(message)) = Message::decode(&envelope.message_type, &envelope.data) else { return false };
         check_key(&raw, &message).is_ok()

@@ -4,7 +4,11 @@ use std::{borrow::Cow, str::FromStr};
 
 use bytes::Bytes;
 use rand::{Rng, seq::SliceRandom};
-use shared::contract::envelope::Manual;
+use serde_json::{Map, Value};
+use shared::contract::{
+    envelope::{Headers, Manual, Raw},
+    ids,
+};
 use uuid::Uuid;
 
 use super::{SOURCE_CLI, bad::Bad, template::Filled};
@@ -75,21 +79,32 @@ pub(super) fn plan(
     planned
 }
 
-/// A message as it goes onto its topic, in an envelope of its own.
+/// A message as it goes onto its topic: what its envelope has is kept, what that lacks is made. Sent again, an event is
+/// the same one.
 pub(super) fn record(
     filled: &Filled,
     partition: Option<i32>,
     headers: &[(String, String)],
 ) -> anyhow::Result<Record> {
+    let attribute = |name: &str| filled.attributes.get(name).and_then(Value::as_str);
+    let source = attribute("source").unwrap_or(SOURCE_CLI);
+    let id = match attribute("id") {
+        // As a reader names it, so that what is derived from it stays the same, too.
+        Some(id) => Uuid::try_parse(id).unwrap_or_else(|_| ids::named(&["event", source, id])),
+        None => Uuid::now_v7(),
+    };
     let manual = Manual {
         message_type: &filled.message_type,
         data: &filled.data.to_string(),
-        id: Uuid::now_v7(),
-        source: SOURCE_CLI,
+        id,
+        source,
         time: super::now(),
-        traceparent: None,
+        traceparent: attribute("traceparent"),
     };
     let mut record: Record = manual.encode(filled.topic, filled.key.as_deref().unwrap_or_default())?.into();
+    if !filled.attributes.is_empty() {
+        keep(&filled.attributes, &mut record)?;
+    }
     if filled.key.is_none() {
         record.key = None;
     }
@@ -100,10 +115,43 @@ pub(super) fn record(
     Ok(record)
 }
 
+/// In the value, and in the headers that say the same.
+fn keep(attributes: &Map<String, Value>, record: &mut Record) -> anyhow::Result<()> {
+    let mut event: Map<String, Value> = serde_json::from_slice(record.value.as_deref().unwrap_or_default())?;
+    let is_there = |(_, value): &(&String, &Value)| !value.is_null();
+    event.extend(attributes.iter().filter(is_there).map(|(name, value)| (name.clone(), value.clone())));
+    record.value = Some(serde_json::to_vec(&event)?.into());
+    for (header, value) in &mut record.headers {
+        let own = header.strip_prefix("ce_").and_then(|name| attributes.get(name)).and_then(Value::as_str);
+        if let Some(own) = own {
+            *value = Some(Bytes::copy_from_slice(own.as_bytes()));
+        }
+    }
+    Ok(())
+}
+
+/// As a reader gets it.
+pub(super) fn raw(record: &Record) -> Raw {
+    let headers = record.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
+    Raw {
+        topic: record.topic,
+        partition: 0,
+        offset: 0,
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: Headers::Readable(headers.collect()),
+        timestamp_ms: 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand::{SeedableRng, rngs::StdRng};
-    use shared::contract::topics::Topic;
+    use serde_json::json;
+    use shared::contract::{
+        envelope::{Mode, decode},
+        topics::Topic,
+    };
 
     use super::*;
 
@@ -128,6 +176,35 @@ mod tests {
         for bad in ["0", "x", "101%", "-1%", "%"] {
             assert!(bad.parse::<Duplicate>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_envelope_keeps_what_it_has_and_is_given_the_rest() {
+        let own = [
+            ("id", "not-a-uuid"),
+            ("source", "/shop"),
+            ("time", "2026-11-24T10:00:00Z"),
+            ("sequence", "7"),
+            ("position", "9"),
+        ];
+        let filled = Filled {
+            message_type: "fulfil.order.confirmed.v1".into(),
+            topic: Topic::OrdersEvents,
+            key: Some("0198f3c2-5a10-7c31-9d44-0a4be1c25f09".into()),
+            data: json!({"order_id": "0198f3c2-5a10-7c31-9d44-0a4be1c25f09"}),
+            attributes: own.map(|(name, value)| (name.to_owned(), value.into())).into_iter().collect(),
+        };
+        let sent = record(&filled, None, &[]).unwrap();
+        assert_eq!(sent, record(&filled, None, &[]).unwrap(), "sent again it is the same");
+        let raw = raw(&sent);
+        assert_eq!(
+            (raw.headers.text("ce_id"), raw.headers.text("ce_source")),
+            (Some("not-a-uuid"), Some("/shop"))
+        );
+        let envelope = decode(&raw, Mode::Production).unwrap();
+        assert_eq!((envelope.source.as_str(), envelope.position), ("/shop", Some(9)));
+        assert_eq!(envelope.correlation_id, Some(envelope.id));
+        assert_eq!(envelope.message_type, filled.message_type);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::{Value, json};
-use shared::contract::{catalogue::Entry, message::Message};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use shared::contract::{Malformed, catalogue::Entry, message::Message};
 
 use crate::{
     exit::{Exit, ended},
@@ -44,8 +45,10 @@ pub(super) fn run(args: &SchemaArgs, output: Output) -> anyhow::Result<ExitCode>
 pub(super) fn validate(args: &ValidateArgs, output: Output) -> anyhow::Result<ExitCode> {
     let (mut good, mut bad, mut checker) = (0, 0, Checker::default());
     for (number, line) in read(&args.file)?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let wrongs = match of_line(line, args.name.as_deref()) {
-            Ok((entry, data)) => checker.wrongs(entry.message_type, &data)?,
+        let typed = of_line(line, args.name.as_deref())
+            .and_then(|line| Ok((super::entry(&line.name)?.message_type, line.data)));
+        let wrongs = match typed {
+            Ok((message_type, data)) => checker.wrongs(message_type, &data)?,
             Err(error) => vec![format!("{error:#}")],
         };
         if wrongs.is_empty() {
@@ -65,16 +68,27 @@ pub(super) fn validate(args: &ValidateArgs, output: Output) -> anyhow::Result<Ex
     Ok(if bad > 0 { Exit::Refused } else { Exit::Done }.into())
 }
 
-/// The type and payload of a line, however much of an envelope it has.
-pub(super) fn of_line(line: &str, name: Option<&str>) -> anyhow::Result<(Entry, Value)> {
+/// A line, however much of an envelope it has.
+#[derive(Deserialize)]
+pub(super) struct Line {
+    /// The type as somebody wrote it.
+    #[serde(rename = "type")]
+    pub(super) name: String,
+    pub(super) data: Value,
+    /// What stands beside them.
+    #[serde(flatten)]
+    pub(super) attributes: Map<String, Value>,
+}
+
+/// `name`: the type of bare payloads.
+pub(super) fn of_line(line: &str, name: Option<&str>) -> anyhow::Result<Line> {
     shared::contract::strict::check(line.as_bytes())?;
-    let mut value: Value = serde_json::from_str(line)?;
-    match (value["type"].as_str(), name) {
-        (Some(of_its_own), _) if value["data"].is_object() => {
-            Ok((super::entry(of_its_own)?, value["data"].take()))
+    match (serde_json::from_str(line), name) {
+        (Ok(line), _) => Ok(line),
+        (Err(_), Some(name)) => {
+            Ok(Line { name: name.to_owned(), data: serde_json::from_str(line)?, attributes: Map::new() })
         }
-        (_, Some(name)) => Ok((super::entry(name)?, value)),
-        (_, None) => Err(ended(Exit::Usage, "has no type and data; name the type of bare payloads")),
+        (Err(_), None) => Err(ended(Exit::Usage, "has no type and data; name the type of bare payloads")),
     }
 }
 
@@ -93,18 +107,22 @@ impl Checker {
             let validator = jsonschema::options().should_validate_formats(true).build(&schema)?;
             self.compiled.insert(message_type.to_owned(), validator);
         }
-        let said = |error: jsonschema::ValidationError<'_>| {
+        let of_schema = |error: jsonschema::ValidationError<'_>| {
             let place = error.instance_path().to_string();
             format!("{} {}", if place.is_empty() { "data" } else { &place }, error)
         };
-        let mut wrongs: Vec<String> = self.compiled[message_type].iter_errors(data).map(said).collect();
+        let mut wrongs: Vec<String> = self.compiled[message_type].iter_errors(data).map(of_schema).collect();
         if wrongs.is_empty()
             && let Some(Err(malformed)) = Message::decode(message_type, &data.to_string())
         {
-            wrongs.push(format!("{} {}", malformed.pointer, malformed.detail).trim().to_owned());
+            wrongs.push(said(&malformed));
         }
         Ok(wrongs)
     }
+}
+
+pub(super) fn said(malformed: &Malformed) -> String {
+    format!("{} {}", malformed.pointer, malformed.detail).trim().to_owned()
 }
 
 pub(super) fn read(file: &str) -> anyhow::Result<String> {
@@ -151,10 +169,10 @@ mod tests {
 
     #[test]
     fn a_line_can_be_an_event_or_a_payload() {
-        let (entry, data) =
-            of_line(r#"{"type":"fulfil.stock.receive.v1","data":{"sku":"A"}}"#, None).unwrap();
-        assert_eq!((entry.message_type, data["sku"].as_str()), ("fulfil.stock.receive.v1", Some("A")));
-        assert_eq!(of_line(r#"{"sku":"A"}"#, Some("stock.receive")).unwrap().1["sku"], "A");
+        let line = of_line(r#"{"type":"stock.receive","data":{"sku":"A"},"id":"1"}"#, None).unwrap();
+        assert_eq!((line.name.as_str(), line.data["sku"].as_str()), ("stock.receive", Some("A")));
+        assert_eq!(Value::from(line.attributes), json!({"id": "1"}));
+        assert_eq!(of_line(r#"{"sku":"A"}"#, Some("stock.receive")).unwrap().data["sku"], "A");
         assert!(of_line(r#"{"sku":"A"}"#, None).is_err());
         assert!(of_line(r#"{"sku":"A","sku":"B"}"#, Some("stock.receive")).is_err(), "duplicate keys");
     }

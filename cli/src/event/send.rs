@@ -4,17 +4,21 @@ use std::{process::ExitCode, time::Instant};
 
 use clap::Args;
 use serde::Serialize;
+use shared::contract::{
+    envelope::{Mode, decode},
+    topics::Topic,
+};
 
 use super::{
     bad::{BAD_KINDS, Bad},
     path::Assignment,
-    plan::{Duplicate, Planned, plan, record},
+    plan::{Duplicate, Planned, plan, raw, record},
     schema,
-    template::{Filled, Template},
+    template::{Filled, Template, key_field},
 };
 use crate::{
     exit::{Exit, ended},
-    kafka::{Delivered, Rate, publish},
+    kafka::{Delivered, Rate, Record, publish},
     output::{Output, Tone, count, duration, short},
     place::Place,
     sighting::label,
@@ -30,7 +34,8 @@ const LINES_FIRST: usize = 10;
   fulfil event send order.create -n 1000 --duplicate 20% --shuffle
   fulfil event send payment.declined --key 0198f3c2-5a10-7c31-9d44-0a4be1c25f01 --set code=stolen_card
   fulfil event send order.create --bad -n 12
-  fulfil event new order.create | fulfil event send -f -")]
+  fulfil event new order.create | fulfil event send -f -
+  fulfil event send fulfil.order.later.v9 --topic orders.events --no-validate")]
 pub(super) struct SendArgs {
     /// Such as order.create; of bare payloads with -f
     #[arg(value_name = "TYPE", required_unless_present = "file")]
@@ -53,7 +58,7 @@ pub(super) struct SendArgs {
     /// So many messages, each of its own
     #[arg(short, long, default_value_t = 1, value_name = "N", conflicts_with = "file", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     num: u64,
-    /// JSON lines, - for standard input: CloudEvents, or {"type", "data"}, or payloads of TYPE
+    /// JSON lines, - for standard input: CloudEvents, which stay as they are, or {"type", "data"}, or payloads of TYPE
     #[arg(short, long, value_name = "FILE", conflicts_with = "set")]
     file: Option<String>,
     /// Evenly, such as 50/s [default: as fast as Kafka takes them]
@@ -68,7 +73,7 @@ pub(super) struct SendArgs {
     /// Spoil them: all kinds in turn, or these
     #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all", value_parser = bad)]
     bad: Option<Vec<BadArg>>,
-    /// Send what is not valid as well
+    /// Send what is not valid as well; with --topic, of a type that the contract does not have, too
     #[arg(long)]
     no_validate: bool,
     /// Show what would be sent
@@ -102,12 +107,13 @@ pub(super) async fn run(args: SendArgs, place: &Place, output: Output) -> anyhow
         output.note("nothing to send");
         return Ok(Exit::Done.into());
     }
-    if !args.no_validate {
-        check(&filled)?;
-    }
     let records: anyhow::Result<Vec<_>> =
         filled.iter().map(|filled| record(filled, args.partition, &args.header)).collect();
-    let planned = plan(records?, &bad_kinds(&args), args.duplicate, args.shuffle, &mut rand::rng());
+    let records = records?;
+    if !args.no_validate {
+        check(&filled, &records)?;
+    }
+    let planned = plan(records, &bad_kinds(&args), args.duplicate, args.shuffle, &mut rand::rng());
     if args.dry_run {
         for planned in &planned {
             output.line(&String::from_utf8_lossy(planned.record.value.as_deref().unwrap_or_default()));
@@ -127,16 +133,16 @@ pub(super) async fn run(args: SendArgs, place: &Place, output: Output) -> anyhow
 
 fn fill(args: &SendArgs) -> anyhow::Result<Vec<Filled>> {
     let topic = args.topic.as_deref().map(|name| {
-        shared::contract::topics::Topic::parse(name).ok_or_else(|| {
+        Topic::parse(name).ok_or_else(|| {
             ended(Exit::Usage, format!("there is no topic {name} in the contract: fulfil topic list"))
         })
     });
     let topic = topic.transpose()?;
     let mut filled = match &args.file {
-        Some(file) => of_file(file, args)?,
+        Some(file) => of_file(file, topic, args)?,
         None => {
-            let entry = super::entry(args.name.as_deref().unwrap_or_default())?;
-            let template = Template::new(entry, &args.set, args.key.clone())?;
+            let (message_type, topic) = typed(args.name.as_deref().unwrap_or_default(), topic, args)?;
+            let template = Template::new(&message_type, topic, &args.set, args.key.clone())?;
             (0..args.num as usize).map(|number| template.fill(number)).collect::<anyhow::Result<_>>()?
         }
     };
@@ -146,23 +152,35 @@ fn fill(args: &SendArgs) -> anyhow::Result<Vec<Filled>> {
     Ok(filled)
 }
 
-fn of_file(file: &str, args: &SendArgs) -> anyhow::Result<Vec<Filled>> {
+/// A type and the topic that is its own. One that the contract does not have is taken as it stands.
+fn typed(name: &str, topic: Option<Topic>, args: &SendArgs) -> anyhow::Result<(String, Topic)> {
+    match (super::entry(name), topic) {
+        (Ok(entry), _) => Ok((entry.message_type.to_owned(), entry.topic)),
+        (Err(_), Some(topic)) if args.no_validate => Ok((name.to_owned(), topic)),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn of_file(file: &str, topic: Option<Topic>, args: &SendArgs) -> anyhow::Result<Vec<Filled>> {
     let mut all = Vec::new();
     for (number, line) in schema::read(file)?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
     {
-        let (entry, data) = schema::of_line(line, args.name.as_deref())
-            .map_err(|error| ended(Exit::Usage, format!("line {}: {error:#}", number + 1)))?;
-        let id = ["order_id", "sku", "dead_letter_id"].iter().find_map(|field| data[*field].as_str());
-        let key = args.key.clone().or_else(|| id.map(str::to_owned));
-        all.push(Filled { message_type: entry.message_type.to_owned(), topic: entry.topic, key, data });
+        let read = schema::of_line(line, args.name.as_deref())
+            .and_then(|line| Ok((typed(&line.name, topic, args)?, line)));
+        let ((message_type, topic), schema::Line { data, attributes, .. }) =
+            read.map_err(|error| ended(Exit::Usage, format!("line {}: {error:#}", number + 1)))?;
+        let key = args.key.clone().or_else(|| data[key_field(topic)].as_str().map(str::to_owned));
+        all.push(Filled { message_type, topic, key, data, attributes });
     }
     Ok(all)
 }
 
-fn check(filled: &[Filled]) -> anyhow::Result<()> {
+fn check(filled: &[Filled], records: &[Record]) -> anyhow::Result<()> {
     let mut checker = schema::Checker::default();
-    for filled in filled {
-        let wrongs = checker.wrongs(&filled.message_type, &filled.data)?;
+    for (filled, record) in filled.iter().zip(records) {
+        let mut wrongs = checker.wrongs(&filled.message_type, &filled.data)?;
+        // The payload may be right in an envelope that is not.
+        wrongs.extend(decode(&raw(record), Mode::Development).err().as_ref().map(schema::said));
         if !wrongs.is_empty() {
             let wrongs = wrongs.join("\n  ");
             let text = format!(

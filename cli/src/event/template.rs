@@ -1,8 +1,7 @@
 //! A message of a type, filled from its committed sample with ids of its own.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use shared::contract::{
-    catalogue::Entry,
     samples::sample,
     topics::{Key, Topic},
 };
@@ -11,46 +10,61 @@ use super::path::Assignment;
 
 /// What every message of one `event send` is made from.
 pub(super) struct Template {
-    entry: Entry,
+    message_type: String,
+    topic: Topic,
     data: Value,
     set: Vec<Assignment>,
     key: Option<String>,
 }
 
-/// Type, topic, key and payload; the envelope comes when it is sent.
+/// Type, topic, key and payload; what its envelope lacks comes when it is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Filled {
     pub(super) message_type: String,
     pub(super) topic: Topic,
     pub(super) key: Option<String>,
     pub(super) data: Value,
+    /// Attributes that the envelope has already.
+    pub(super) attributes: Map<String, Value>,
+}
+
+/// The field of a payload that is the key of its message.
+pub(super) fn key_field(topic: Topic) -> &'static str {
+    match topic.key() {
+        Key::OrderId => "order_id",
+        Key::Sku => "sku",
+        Key::Original => "dead_letter_id",
+    }
 }
 
 impl Template {
-    /// `key`: the Kafka key, and the id in the payload unless that is set by itself.
-    pub(super) fn new(entry: Entry, set: &[Assignment], key: Option<String>) -> anyhow::Result<Self> {
-        let sample: Value = serde_json::from_str(sample(entry.message_type).unwrap_or("{}"))?;
+    /// `key`: the Kafka key, and the id in the payload unless that is set by itself. A type without a sample has no
+    /// fields but those that are set.
+    pub(super) fn new(
+        message_type: &str,
+        topic: Topic,
+        set: &[Assignment],
+        key: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let sample: Value = serde_json::from_str(sample(message_type).unwrap_or(r#"{"data":{}}"#))?;
         let mut data = sample["data"].clone();
         if let Some(fields) = data.as_object_mut() {
             // A date of the past.
             fields.remove("deadline_at");
             fields.remove("deadline_given");
         }
-        Ok(Self { entry, data, set: set.to_vec(), key })
+        Ok(Self { message_type: message_type.to_owned(), topic, data, set: set.to_vec(), key })
     }
 
     /// The message of this number, from 0.
     pub(super) fn fill(&self, number: usize) -> anyhow::Result<Filled> {
         let mut data = self.data.clone();
         let set = |field: &str| self.set.iter().any(|assignment| assignment.is_for(field));
-        let id_field = match self.entry.topic.key() {
-            Key::OrderId => Some("order_id"),
-            Key::Sku => Some("sku"),
-            Key::Original => None,
-        };
-        match (id_field, &self.key) {
-            (Some(field), Some(key)) => data[field] = key.as_str().into(),
-            (Some("order_id"), None) => data["order_id"] = super::random_id().to_string().into(),
+        let field = key_field(self.topic);
+        match (field, &self.key) {
+            ("dead_letter_id", _) => {}
+            (field, Some(key)) => data[field] = key.as_str().into(),
+            ("order_id", None) => data["order_id"] = super::random_id().to_string().into(),
             _ => {}
         }
         if data["reference"].is_string() {
@@ -66,12 +80,9 @@ impl Template {
         {
             data["amount"]["minor"] = sum.into();
         }
-        let key = match (&self.key, id_field) {
-            (Some(key), _) => Some(key.clone()),
-            (None, Some(field)) => data[field].as_str().map(str::to_owned),
-            (None, None) => data["dead_letter_id"].as_str().map(str::to_owned),
-        };
-        Ok(Filled { message_type: self.entry.message_type.to_owned(), topic: self.entry.topic, key, data })
+        let key = self.key.clone().or_else(|| data[field].as_str().map(str::to_owned));
+        let (message_type, topic) = (self.message_type.clone(), self.topic);
+        Ok(Filled { message_type, topic, key, data, attributes: Map::new() })
     }
 }
 
@@ -90,14 +101,15 @@ mod tests {
 
     fn template(name: &str, set: &[&str], key: Option<&str>) -> Template {
         let set: Vec<Assignment> = set.iter().map(|text| text.parse().unwrap()).collect();
-        Template::new(super::super::entry(name).unwrap(), &set, key.map(str::to_owned)).unwrap()
+        let entry = super::super::entry(name).unwrap();
+        Template::new(entry.message_type, entry.topic, &set, key.map(str::to_owned)).unwrap()
     }
 
     #[test]
     fn every_type_can_be_sent_as_it_is() {
         for entry in entries() {
             let name = entry.message_type;
-            let filled = Template::new(entry, &[], None).unwrap().fill(0).unwrap();
+            let filled = Template::new(name, entry.topic, &[], None).unwrap().fill(0).unwrap();
             let message = Message::decode(name, &filled.data.to_string()).unwrap();
             let message = message.unwrap_or_else(|malformed| panic!("{name}: {malformed}"));
             assert!(message.key().is_none_or(|key| Some(key) == filled.key), "{name}");

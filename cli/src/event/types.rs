@@ -58,7 +58,8 @@ pub(super) fn run(output: Output) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn new(args: &NewArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let template = Template::new(super::entry(&args.name)?, &args.set, None)?;
+    let entry = super::entry(&args.name)?;
+    let template = Template::new(entry.message_type, entry.topic, &args.set, None)?;
     let message = template.fill(0)?;
     let object = serde_json::json!({"type": message.message_type, "data": message.data});
     output.line(&if output.json || !output.terminal { object.to_string() } else { pretty(&object) });

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 use serde_json::{Value, json};
-use shared::contract::catalogue::entries;
+use shared::contract::{catalogue::entries, message::Message};
 
 use super::{fulfil, fulfil_of, lines, program, said};
 
@@ -103,6 +103,59 @@ fn a_dry_run_sends_nothing_and_shows_all() {
         (event["specversion"].as_str(), event["type"].as_str()),
         (Some("1.0"), Some("fulfil.order.create.v2"))
     );
+}
+
+#[test]
+fn a_line_goes_under_the_key_of_its_topic() {
+    for entry in entries() {
+        let example = lines(&fulfil(&["event", "new", entry.message_type])).concat();
+        let shown = fulfil_of(&example, &["event", "send", "-f", "-", "--dry-run"]);
+        assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+        let event: Value = serde_json::from_str(&lines(&shown)[0]).unwrap();
+        let message = Message::decode(entry.message_type, &event["data"].to_string()).unwrap().unwrap();
+        assert!(message.key().is_none_or(|key| event["partitionkey"] == key), "{event}");
+    }
+}
+
+#[test]
+fn an_event_that_is_sent_again_is_the_same_event() {
+    let first = fulfil(&["event", "send", "order.create", "--dry-run"]);
+    let first = lines(&first).concat();
+    let again = fulfil_of(&first, &["event", "send", "-f", "-", "--dry-run"]);
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(json(&lines(&again)[0]), json(&first));
+
+    let old = first.replace(r#""specversion":"1.0""#, r#""specversion":"0.3""#);
+    let refused = fulfil_of(&old, &["event", "send", "-f", "-", "--dry-run"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
+    let forced = fulfil_of(&old, &["event", "send", "-f", "-", "--dry-run", "--no-validate"]);
+    assert_eq!(json(&lines(&forced)[0]), json(&old));
+}
+
+#[test]
+fn what_is_not_in_the_contract_can_be_sent_where_its_topic_is_named() {
+    let name = "fulfil.order.later.v9";
+    let send = &["event", "send", "--dry-run", "--no-validate"][..];
+    let on_topic = [send, &["-t", "orders.events"]].concat();
+    let shown = fulfil(&[&on_topic[..], &[name, "-k", "7", "--set", "x=1"]].concat());
+    let event: Value = serde_json::from_str(&lines(&shown)[0]).unwrap();
+    assert_eq!(event["data"], json!({"order_id": "7", "x": 1}));
+    assert_eq!((&event["type"], &event["partitionkey"]), (&json!(name), &json!("7")));
+
+    let line = json!({"type": name, "data": {"order_id": "8"}}).to_string();
+    let shown = fulfil_of(&line, &[&on_topic[..], &["-f", "-"]].concat());
+    let event: Value = serde_json::from_str(&lines(&shown)[0]).unwrap();
+    assert_eq!((&event["type"], &event["partitionkey"]), (&json!(name), &json!("8")));
+
+    for refused in
+        [fulfil(&[send, &[name]].concat()), fulfil(&["event", "send", name, "-t", "orders.events"])]
+    {
+        assert_eq!(refused.status.code(), Some(3));
+        assert_eq!(
+            said(&refused),
+            format!("fulfil: there is no type {name}. All of them: fulfil event types\n")
+        );
+    }
 }
 
 #[test]
