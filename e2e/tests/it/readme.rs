@@ -1,13 +1,14 @@
 //! The README does not lie: its table is drawn from the choreography, and its commands are run.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, time::Duration};
 
-use e2e::system::System;
+use e2e::system::{System, until};
 use shared::choreography::Choreography;
 use tokio::process::Command;
 
 const BEGIN: &str = "<!-- saga -->\n";
 const END: &str = "<!-- /saga -->";
+const VIEW_LIMIT: Duration = Duration::from_secs(30);
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
@@ -28,7 +29,8 @@ fn the_saga_table_is_drawn_from_the_choreography() {
     }
 }
 
-/// What a reader types goes to the system of the tests: its addresses take the place of the usual ones.
+/// What a reader types goes to the system of the tests: its addresses take the place of the usual ones, and curl fails
+/// where it is refused.
 #[tokio::test]
 async fn the_commands_of_the_readme_work() {
     let system = System::shared().await;
@@ -39,7 +41,8 @@ async fn the_commands_of_the_readme_work() {
         section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(blocks.len() >= 4, "the section has its commands");
     let http = |name: &str| system.service(name).http.clone();
-    let addresses = [
+    let replaced = [
+        ("curl ", "curl --fail --show-error ".to_owned()),
         ("127.0.0.1:9092", system.status.kafka.clone()),
         ("127.0.0.1:8081", http("order-service")),
         ("127.0.0.1:8080", http("projector")),
@@ -55,7 +58,17 @@ async fn the_commands_of_the_readme_work() {
         let runs =
             |line: &&str| !["fulfil dev", "fulfil topic watch"].iter().any(|start| line.starts_with(start));
         let lines: Vec<&str> = block.lines().filter(runs).collect();
-        let script = addresses.iter().fold(lines.join("\n"), |text, (usual, ours)| text.replace(usual, ours));
+        let mut script =
+            replaced.iter().fold(lines.join("\n"), |text, (usual, ours)| text.replace(usual, ours));
+        let makes_an_order = block.contains("kcat");
+        if makes_an_order {
+            script.push_str("\necho $id");
+        }
+        if block.contains("/stock/SKU-1") {
+            let known =
+                async || system.get("projector", "/stock/SKU-1").await.status.is_success().then_some(());
+            until("the view to know SKU-1", VIEW_LIMIT, known).await;
+        }
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &script])
             .env("PATH", &path)
@@ -68,6 +81,10 @@ async fn the_commands_of_the_readme_work() {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{script}\nended with {}:\n{said}", output.status);
+        if makes_an_order {
+            let id = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(system.end(id.trim().parse().unwrap()).await, "completed");
+        }
     }
 }
 
