@@ -60,7 +60,7 @@ pub fn no_calls<D: Decider<Call = std::convert::Infallible>>() -> Caller<D> {
 
 /// What only a service with a log needs to know.
 #[derive(Debug, Clone, Args)]
-pub struct Limits {
+pub struct EngineLimits {
     /// How long a message about something unknown waits for its cause before it is a dead letter
     #[arg(long, env = "HOLD_LIMIT", default_value = "10m", value_parser = duration::parse, help_heading = LIMITS)]
     hold_limit: Duration,
@@ -77,7 +77,7 @@ pub struct Limits {
 #[derive(Debug, Args)]
 struct Own<E: Args> {
     #[command(flatten)]
-    limits: Limits,
+    limits: EngineLimits,
     #[command(flatten)]
     extra: E,
 }
@@ -95,7 +95,11 @@ pub fn main<D: Decider, E: Args>(
     )
 }
 
-async fn serve<D: Decider>(service: Service<D>, limits: &Limits, settings: Settings) -> anyhow::Result<()> {
+async fn serve<D: Decider>(
+    service: Service<D>,
+    limits: &EngineLimits,
+    settings: Settings,
+) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal(settings.shutdown_timeout).context("handling signals")?;
     let broker = BrokerSettings::new(&settings.kafka_bootstrap_servers)
         .with_environment(settings.kafka_config.clone())?;
