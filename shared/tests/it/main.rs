@@ -8,3 +8,10 @@ mod broker;
 mod consumer;
 mod relay;
 mod http;
+
+/// What the product logs, shown for a test that fails.
+fn show_logs() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| "shared=info,librdkafka=warn".into());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+}

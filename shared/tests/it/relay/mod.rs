@@ -27,7 +27,6 @@ use shared::{
     testing,
 };
 use sqlx::PgConnection;
-use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
 mod publish;
@@ -47,10 +46,7 @@ struct Broker {
 
 impl Broker {
     fn new() -> Self {
-        // Shown for a test that fails.
-        let filter =
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| "shared=info,librdkafka=warn".into());
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        crate::show_logs();
         let cluster = MockCluster::new(1).unwrap();
         for topic in [Topic::OrdersEvents, Topic::DeadLetters] {
             cluster.create_topic(topic.name(), PARTITIONS, 1).unwrap();
