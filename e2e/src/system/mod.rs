@@ -1,5 +1,6 @@
 //! One whole system for all the tests of a binary: Kafka, Postgres, the provider and the four services, as processes
-//! of their own on free ports, or the one that `FULFIL_SYSTEM` names. Spoken to over topics and HTTP alone.
+//! of their own on free ports, or the one that `FULFIL_SYSTEM` names. Spoken to over topics, HTTP and the CLI; what must
+//! hold of the databases at the end is read from them.
 //!
 //! Tests that disturb nobody share it; one that kills, freezes or restores has it alone.
 

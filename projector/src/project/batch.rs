@@ -13,7 +13,7 @@ use shared::{
         envelope::{Mode, Raw},
         ids::StreamName,
     },
-    failure::{Failure, Holds, KeyHold, REDRIVES_MAX, dead},
+    failure::{Failure, Holds, KeyHold, Poison, REDRIVES_MAX, dead},
     log::{
         Append, Held, HeldRow, HoldKind, Letter, LetterChange, LetterRecord, LetterStatus, Stage,
         StoredLetter,
@@ -46,8 +46,8 @@ pub struct Batch {
     /// What can be read once this is committed.
     pub visible: Vec<(StreamName, i64)>,
     pub duplicates: usize,
-    /// Codes of the messages that became letters.
-    pub poison: Vec<String>,
+    /// The messages that became letters.
+    pub poison: Vec<Poison>,
     now: Timestamp,
 }
 
@@ -255,11 +255,12 @@ impl Batch {
         // Events of ours are on the partition of their key.
         let held = key.clone().map(|key| (key, raw.partition));
         let record = dead(GROUP, raw, failure, held, self.now);
+        let poison = Poison::new(&failure.code, record.letter_id, raw, key.clone());
         if let Some(key) = key.filter(|_| failure.holds) {
             let hold = KeyHold { letter: Some(record.letter_id), ..self.hold(holds, &key) };
             self.holds.insert(key, hold);
         }
-        self.poison.push(failure.code.clone());
+        self.poison.push(poison);
         self.write.letters.push(record);
     }
 

@@ -7,9 +7,8 @@ use shared::{
         dead_letter::DeadLetterCommand,
         envelope::{Mode, Raw},
     },
-    failure::Failure,
+    failure::{Failure, poison},
     log::{self, Appended, HeldRow, Move, StoreError},
-    telemetry::metrics::DeadLetterLabel,
 };
 use sqlx::PgConnection;
 use tracing::{error, info};
@@ -144,10 +143,7 @@ impl Projection {
         self.waiters.tell(&batch.visible);
         self.metrics.duplicates.inc_by(batch.duplicates as u64);
         self.metrics.held_keys.set(self.holds.len() as i64);
-        for code in &batch.poison {
-            let label = DeadLetterLabel { group: GROUP.into(), code: code.clone().into() };
-            self.metrics.dead_letters.get_or_create(&label).inc();
-        }
+        poison::tell(GROUP, &batch.poison, &self.metrics);
         Ok(batch.poison.len())
     }
 

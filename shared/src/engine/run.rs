@@ -28,7 +28,7 @@ use crate::{
     contract::envelope::Raw,
     decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
-    failure::{ATTEMPTS_MAX, STARTS_MAX},
+    failure::{ATTEMPTS_MAX, STARTS_MAX, poison},
     http::Readiness,
     log::{self, DueTasks, StoreError},
     process::{self, PARTITIONS, TOPICS},
@@ -37,7 +37,7 @@ use crate::{
     task,
     telemetry::{
         Metrics,
-        metrics::{DeadLetterLabel, InvariantLabel, TopicLabel, WhatLabel},
+        metrics::{InvariantLabel, TopicLabel, WhatLabel},
     },
 };
 
@@ -245,7 +245,6 @@ impl<D: Decider> Run<D> {
         for name in outcome.counted {
             match name {
                 "impossible-message" => {
-                    warn!("a message came that no state allows");
                     self.metrics
                         .invariant_violations
                         .get_or_create(&InvariantLabel { invariant: name })
@@ -254,10 +253,7 @@ impl<D: Decider> Run<D> {
                 what => drop(self.metrics.counted.get_or_create(&WhatLabel { what }).inc()),
             }
         }
-        for code in &outcome.poison {
-            let label = DeadLetterLabel { group: D::NAME.into(), code: code.clone().into() };
-            self.metrics.dead_letters.get_or_create(&label).inc();
-        }
+        poison::tell(D::NAME, &outcome.poison, &self.metrics);
         let poison = outcome.poison.len().min(outcome.messages);
         if self.gather.brake.count(outcome.messages - poison, poison, Instant::now()) {
             error!("over half of the last messages were poison: it may be us; the group pauses");

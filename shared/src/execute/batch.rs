@@ -13,7 +13,7 @@ use crate::{
     contract::{Timestamp, ids::StreamName},
     decider::{Decider, Existing, Folded, Task},
     engine::inbox::{Answer, Unanswered},
-    failure::KeyHold,
+    failure::{KeyHold, Poison},
     log::{Append, HeldRow, OwnedTask, StoredLetter},
 };
 
@@ -74,7 +74,7 @@ pub(super) struct Decided<D: Decider> {
     pub(super) calls: Vec<(D::Call, Task)>,
     pub(super) settled: Vec<Uuid>,
     pub(super) counted: Vec<&'static str>,
-    pub(super) poison: Vec<String>,
+    pub(super) poison: Vec<Poison>,
     pub(super) messages: usize,
     pub(super) duplicates: usize,
 }

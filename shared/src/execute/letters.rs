@@ -11,7 +11,7 @@ use super::{
 use crate::{
     contract::{dead_letter::DeadLetterCommand, envelope::Raw, topics::partition_of},
     decider::{Class, Decider, Due, Task, Told, Via},
-    failure::{self, Failure, KeyHold, REDRIVES_MAX},
+    failure::{self, Failure, KeyHold, Poison, REDRIVES_MAX},
     log::{Held, HeldRow, HoldKind, LetterChange, LetterRecord, LetterStatus, Stage},
     task,
 };
@@ -105,13 +105,13 @@ impl<D: Decider> Execute<D> {
     }
 
     fn add_letter(&self, batch: &mut Batch<D>, raw: &Raw, failure: &Failure, key: Option<String>) {
-        let holds = key.map(|key| (key.clone(), self.partition(&key)));
+        let holds = key.clone().map(|key| (key.clone(), self.partition(&key)));
         let record = failure::dead(D::NAME, raw, failure, holds.clone(), batch.now);
         if let Some((key, _)) = holds.filter(|_| failure.holds) {
             let hold = KeyHold { letter: Some(record.letter_id), ..self.hold(&batch.decided, &key) };
             batch.decided.holds.insert(key, hold);
         }
-        batch.decided.poison.push(failure.code.clone());
+        batch.decided.poison.push(Poison::new(&failure.code, record.letter_id, raw, key));
         batch.decided.append.letters.push(record);
     }
 

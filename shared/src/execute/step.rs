@@ -8,6 +8,7 @@ use crate::{
     contract::envelope::{Raw, Recorded},
     decider::{Decider, Task},
     engine::inbox::{Answer, Asked, Unanswered},
+    failure::Poison,
     log::{Append, HeldRow, KeyHeld, Load, StoredLetter},
 };
 
@@ -81,8 +82,8 @@ pub struct Outcome<D: Decider> {
     pub counted: Vec<&'static str>,
     pub messages: usize,
     pub duplicates: usize,
-    /// `dlq.code` of each new letter.
-    pub poison: Vec<String>,
+    /// What became a letter.
+    pub poison: Vec<Poison>,
     /// Attempts at the append: 1 where nobody else appended.
     pub attempts: u32,
 }

@@ -6,6 +6,7 @@
 pub mod brake;
 pub mod holds;
 pub mod letter;
+pub mod poison;
 
 /// After so many runs that took a message of a partition and did not live to finish one, its messages are taken one
 /// by one.
@@ -18,3 +19,4 @@ pub const REDRIVES_MAX: i32 = 3;
 pub use brake::Brake;
 pub use holds::{Holds, KeyHold};
 pub use letter::{Failure, dead};
+pub use poison::Poison;
