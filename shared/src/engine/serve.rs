@@ -21,7 +21,7 @@ use crate::{
     broker::BrokerSettings,
     config::{self, LIMITS, Process, Settings, Stop, duration},
     consumer::{Consumer, ConsumerSettings},
-    contract::{Timestamp, envelope::Mode, topics::Topic},
+    contract::{envelope::Mode, topics::Topic},
     decider::Decider,
     execute::{Execute, ExecuteSettings},
     http::{self, Readiness},
@@ -113,7 +113,7 @@ async fn serve<D: Decider>(
     let listener = http::bind(settings.http_addr).await?;
 
     let mut stopping = std::pin::pin!(shutdown.requested());
-    let (database_now, partitions) = tokio::select! {
+    let (clock, partitions) = tokio::select! {
         started = wait_for_servers(&broker, &readiness, async || database(&settings).await) => started?,
         () = &mut stopping => return Ok(()),
     };
@@ -136,7 +136,7 @@ async fn serve<D: Decider>(
     let mut first = Vec::new();
     if let Some(reconcile) = service.reconcile.as_ref().filter(|_| taken_back > 0) {
         // What was decided and lost may have been done outside: looked at before anything else.
-        first = reconcile::compare::<D>(reconcile, database_now).await;
+        first = reconcile::compare::<D>(reconcile, clock.now()).await;
     }
     let execute_settings = ExecuteSettings {
         mode: settings.fulfil_mode,
@@ -168,7 +168,7 @@ async fn serve<D: Decider>(
     let mut run = Run {
         execute,
         store,
-        clock: Clock::new(database_now),
+        clock,
         gather,
         consumer,
         lag: Default::default(),
@@ -198,11 +198,12 @@ async fn serve<D: Decider>(
     result
 }
 
-async fn database(settings: &Settings) -> Result<Timestamp, Unfit> {
+/// Checks the database, and sets a clock by it: at once, since the wait for the broker may be long.
+async fn database(settings: &Settings) -> Result<Clock, Unfit> {
     let mut connection = connect::connect(&settings.database_url, "start").await?;
     connect::check(&mut connection, settings.fulfil_mode).await?;
     let now = sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut connection).await;
-    now.map_err(|error| Unfit::Store(error.into()))
+    now.map(Clock::new).map_err(|error| Unfit::Store(error.into()))
 }
 
 fn topics_read<D: Decider>(mode: Mode) -> Vec<Topic> {
