@@ -91,7 +91,8 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
         commands: Commands::new(&broker)?,
     };
     let api = http::finish(routes(app), &metrics);
-    let api_shutdown = shutdown.clone();
+    // Also where the loop ends by itself: a process that cannot go on must not stay and answer.
+    let (stop_api, api_shutdown) = shutdown::manual();
     let served =
         tokio::spawn(async move { http::serve(listener, api, Default::default(), &api_shutdown).await });
     tokio::spawn(watch(lag, relay.handle(), metrics.clone(), readiness.clone(), shutdown.clone()));
@@ -106,6 +107,7 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     let wake_relay = || outbox.wake_letters();
     let result = project::run(projection, &consumer, heard, wake_relay, &readiness, &shutdown).await;
     info!("stopping");
+    stop_api.stop();
     consumer.stop(CONSUMER_STOP);
     let _ = served.await;
     relay.stop(RELAY_STOP).await;
