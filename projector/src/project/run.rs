@@ -47,41 +47,45 @@ pub async fn run(
             }
             next = heard.next(!brake.on(Instant::now())) => next,
         };
-        match next.context("the consumer thread is gone")? {
+        let came = match next.context("the consumer thread is gone")? {
             Next::Message(raw) => {
                 let messages = gather(raw, &mut heard, brake.batch(BATCH_MAX));
                 messages.iter().for_each(|raw| behind.taken(raw));
-                match projection.take(messages).await {
-                    Came::Committed { moved, good, poison, letters } => {
-                        consumer.commit(moved);
-                        if letters > 0 {
-                            wake_relay();
-                        }
-                        if brake.count(good, poison, Instant::now()) {
-                            error!("over half of the last messages were poison, so the projector pauses");
-                        }
-                    }
-                    Came::Fenced => consumer.reassign(),
-                    Came::Stopped => return Ok(()),
-                }
+                projection.take(messages).await
             }
             Next::Change(Change::Assigned { places, reply }) => {
+                behind.clear(&projection.metrics);
                 let Some(positions) = projection.assign(&places).await else { return Ok(()) };
                 // A thread that went away does not want it any more.
                 let _ = reply.send(positions);
                 readiness.found(PARTITIONS);
                 // What waits for nothing any more goes on without a message.
-                if projection.take(Vec::new()).await == Came::Fenced {
-                    consumer.reassign();
-                }
+                projection.take(Vec::new()).await
             }
             Next::Change(Change::Revoked { reply }) => {
                 projection.revoke();
-                behind.clear();
+                behind.clear(&projection.metrics);
                 let _ = reply.send(());
+                continue;
             }
-            Next::Change(Change::DataLossSuspected(why)) => readiness.lacks(TOPICS, why),
+            Next::Change(Change::DataLossSuspected(why)) => {
+                readiness.lacks(TOPICS, why);
+                continue;
+            }
             Next::Change(Change::Fatal(why)) => bail!("the Kafka client cannot go on: {why}"),
+        };
+        match came {
+            Came::Committed { moved, good, poison, letters } => {
+                consumer.commit(moved);
+                if letters > 0 {
+                    wake_relay();
+                }
+                if brake.count(good, poison, Instant::now()) {
+                    error!("over half of the last messages were poison, so the projector pauses");
+                }
+            }
+            Came::Fenced => consumer.reassign(),
+            Came::Stopped => return Ok(()),
         }
     }
 }

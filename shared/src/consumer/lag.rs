@@ -38,8 +38,13 @@ impl Lag {
         self.places.insert((raw.topic, raw.partition), seen);
     }
 
-    pub fn clear(&mut self) {
-        self.places.clear();
+    /// The partitions are another's, or begin anew: their last numbers are nobody's.
+    pub fn clear(&mut self, metrics: &Metrics) {
+        for ((topic, partition), _) in self.places.drain() {
+            let label = PartitionLabel::of(topic, partition);
+            metrics.consumer_lag_messages.remove(&label);
+            metrics.consumer_lag_seconds.remove(&label);
+        }
     }
 
     /// Compares our positions with where the partitions end. Returns how long the oldest message has waited, in

@@ -32,6 +32,8 @@ use crate::{
 /// How long one poll waits for a message; also how late an [`Ask`] can be seen.
 const POLL: Duration = Duration::from_millis(20);
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Each partition whose position is out of range says so; assigning anew once is enough, and not without end.
+const RESET_PAUSE: Duration = Duration::from_millis(500);
 /// How often the client tells where its partitions end.
 const STATISTICS_MS: &str = "2000";
 /// The loop answers between two batches. Past this we let the group go on without an answer.
@@ -81,8 +83,16 @@ impl Consumer {
         let thread = std::thread::Builder::new()
             .name("consumer".into())
             .spawn(move || {
-                Polling { consumer, shared: polled, asked, waiting: None, paused: false, assignments: 0 }
-                    .run()
+                Polling {
+                    consumer,
+                    shared: polled,
+                    asked,
+                    waiting: None,
+                    paused: false,
+                    assignments: 0,
+                    reassign_at: None,
+                }
+                .run()
             })
             .context("starting the consumer thread")?;
         Ok((Self { asks, shared, thread: Some(thread) }, heard))
@@ -107,8 +117,7 @@ impl Consumer {
 
     /// Where the partitions end, at most some seconds ago; only those that are fetched. For lag, never for deciding.
     pub fn last_ends(&self) -> HashMap<Place, i64> {
-        let ends = self.shared.ends.lock().map(|ends| ends.clone()).unwrap_or_default();
-        ends.into_iter().map(|(place, end)| (place, end.of_messages(end.high))).collect()
+        self.shared.ends.lock().map(|ends| ends.clone()).unwrap_or_default()
     }
 
     /// Stops the thread and waits for it until the deadline. Closing the client can hang; then it is left behind
@@ -130,33 +139,8 @@ struct Shared {
     /// How often partitions were assigned or revoked.
     assignments: AtomicU64,
     assigned: Mutex<Vec<Place>>,
-    /// Of our partitions, as the client last saw them.
-    ends: Mutex<HashMap<Place, End>>,
-}
-
-/// Where a partition ended, and how far the client had read it.
-#[derive(Debug, Clone, Copy)]
-struct End {
-    high: i64,
-    /// The next offset to fetch. Past markers of transactions, which are no messages.
-    fetched: i64,
-    /// After the last message that `poll` gave out; negative where it gave none. All that was fetched was given out.
-    given: Option<i64>,
-}
-
-impl End {
-    fn of(partition: &rdkafka::statistics::Partition) -> Self {
-        let given = (partition.fetchq_cnt == 0).then_some(partition.app_offset);
-        Self { high: partition.hi_offset, fetched: partition.next_offset, given }
-    }
-
-    /// The offset after the last message below `high`, where the client has read so far; else `high`.
-    fn of_messages(&self, high: i64) -> i64 {
-        match self.given {
-            Some(given) if self.fetched >= high => given.clamp(0, high.max(0)),
-            _ => high,
-        }
-    }
+    /// Where the partitions of our topics ended when the client last looked.
+    ends: Mutex<HashMap<Place, i64>>,
 }
 
 struct Rebalance {
@@ -181,7 +165,7 @@ impl ClientContext for Rebalance {
         for (name, topic) in &statistics.topics {
             let Some(topic_of_ours) = Topic::parse(name) else { continue };
             let known = topic.partitions.values().filter(|partition| partition.partition >= 0);
-            ends.extend(known.map(|partition| ((topic_of_ours, partition.partition), End::of(partition))));
+            ends.extend(known.map(|partition| ((topic_of_ours, partition.partition), partition.hi_offset)));
         }
     }
 
@@ -280,6 +264,7 @@ struct Polling {
     paused: bool,
     /// Those that `waiting` and `paused` are of.
     assignments: u64,
+    reassign_at: Option<Instant>,
 }
 
 impl Polling {
@@ -291,6 +276,9 @@ impl Polling {
                     Ok(ask) => self.answer(ask),
                     Err(mpsc::TryRecvError::Empty) => break,
                 }
+            }
+            if self.reassign_at.is_some_and(|at| at <= Instant::now()) {
+                self.answer(Ask::Reassign);
             }
             let goes_on = match self.waiting.take() {
                 Some(raw) => self.tell(raw),
@@ -338,7 +326,9 @@ impl Polling {
                 // Was in flight when the partitions were paused; it is fetched again.
                 let place = (message.topic().to_owned(), message.partition(), message.offset());
                 drop(message);
-                let _ = self.consumer.seek(&place.0, place.1, Offset::Offset(place.2), BROKER_TIMEOUT);
+                if self.consumer.seek(&place.0, place.1, Offset::Offset(place.2), BROKER_TIMEOUT).is_err() {
+                    self.reassign_at = Some(Instant::now());
+                }
                 None
             }
             Some(Err(error)) => Some(error),
@@ -352,6 +342,7 @@ impl Polling {
         let assignments = self.shared.assignments.load(Ordering::Relaxed);
         if assignments != self.assignments {
             self.assignments = assignments;
+            self.reassign_at = None;
             self.waiting = None;
             self.paused = false;
         }
@@ -366,7 +357,7 @@ impl Polling {
         warn!(%error, "kafka");
         // A position is outside of what the topic has: assigning anew says which.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
-            self.answer(Ask::Reassign);
+            self.reassign_at.get_or_insert(Instant::now() + RESET_PAUSE);
         }
         true
     }
@@ -412,11 +403,7 @@ impl Polling {
                 let mut ends = HashMap::new();
                 for topic in &topics {
                     match self.consumer.fetch_watermarks(topic.name(), partition, BROKER_TIMEOUT) {
-                        Ok((_, high)) => {
-                            let seen = self.shared.ends.lock().ok();
-                            let end = seen.and_then(|seen| seen.get(&(*topic, partition)).copied());
-                            ends.insert(*topic, end.map_or(high, |end| end.of_messages(high)));
-                        }
+                        Ok((_, high)) => drop(ends.insert(*topic, high)),
                         Err(error) => {
                             warn!(%error, topic = topic.name(), partition, "the end of the partition is unknown");
                             let _ = reply.send(None);
@@ -428,20 +415,5 @@ impl Polling {
             }
             Ask::Stop => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_marker_of_a_transaction_is_no_message_to_wait_for() {
-        let end = |fetched, given| End { high: 8, fetched, given };
-        assert_eq!(end(8, Some(7)).of_messages(8), 7, "offset 7 is a marker");
-        assert_eq!(end(8, Some(-1001)).of_messages(8), 0, "there was no message since we began");
-        assert_eq!(end(8, None).of_messages(8), 8, "some are still in the client");
-        assert_eq!(end(7, Some(7)).of_messages(8), 8, "not read so far");
-        assert_eq!(end(8, Some(7)).of_messages(9), 9, "one came since");
     }
 }

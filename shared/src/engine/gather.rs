@@ -37,7 +37,7 @@ pub(super) struct Gather<D: Decider> {
     pub(super) change: Option<Change>,
     /// A message that must be taken alone.
     stash: Option<Raw>,
-    /// Fenced: what is in the channel was fetched from positions that are not ours any more.
+    /// Fenced: what is in the queue was fetched from positions that are not ours any more.
     pub(super) deaf: bool,
     /// Partitions whose last runs died, until one message of it is finished.
     pub(super) careful: HashMap<Place, Option<Attempt>>,
@@ -70,6 +70,13 @@ impl<D: Decider> Gather<D> {
 
     /// Takes what is there.
     pub(super) fn take(&mut self, inputs: &mut Vec<Input<D>>) {
+        if inputs.is_empty()
+            && !self.brake.on(Instant::now())
+            && let Some(raw) = self.stash.take()
+        {
+            self.hear(raw, inputs);
+            return;
+        }
         let batch_max = self.brake.batch(BATCH_MAX);
         while inputs.len() < batch_max {
             let Some(input) = self.put_back.pop_front() else { break };

@@ -80,20 +80,24 @@ impl<D: Decider> Run<D> {
             self.gather.take(&mut inputs);
             if inputs.is_empty() && self.gather.change.is_none() {
                 let braked = self.gather.brake.on(Instant::now());
+                let mut more = true;
                 // Receiving can be cancelled without losing anything; nothing here touches the database.
                 tokio::select! {
                     Some((task, command)) = self.gather.answers.recv() => inputs.push(self.gather.timers.answer(task, command)),
                     Some(command) = self.gather.compared.recv() => inputs.push(unanswered(command)),
                     Some(asked) = self.gather.asked.recv() => inputs.push(Input::Asked(asked)),
                     next = self.gather.heard.next(!braked) => match next {
-                        Some(Next::Message(raw)) => drop(self.gather.hear(raw, &mut inputs)),
+                        Some(Next::Message(raw)) => more = self.gather.hear(raw, &mut inputs),
                         Some(Next::Change(change)) => self.gather.change = Some(change),
                         None => bail!("the consumer thread is gone"),
                     },
                     () = sleep_until(ticked + TICK) => {}
                     () = shutdown.requested() => break,
                 }
-                self.gather.take(&mut inputs);
+                // A message that is taken alone stays alone.
+                if more {
+                    self.gather.take(&mut inputs);
+                }
             }
             if !inputs.is_empty() {
                 self.take_care(&mut inputs).await?;
@@ -357,6 +361,7 @@ impl<D: Decider> Run<D> {
                     .map(|stored| Position { place: (stored.topic, stored.partition), next: stored.next })
                     .collect();
                 self.gather.revoke();
+                self.lag.clear(&self.metrics);
                 self.gather.deaf = false;
                 for stored in stored.iter().filter(|stored| stored.starts >= STARTS_MAX) {
                     warn!(
@@ -384,7 +389,7 @@ impl<D: Decider> Run<D> {
             Change::Revoked { reply } => {
                 self.execute.revoke();
                 self.gather.revoke();
-                self.lag.clear();
+                self.lag.clear(&self.metrics);
                 let _ = reply.send(());
             }
             Change::DataLossSuspected(why) => self.readiness.lacks(TOPICS, why),

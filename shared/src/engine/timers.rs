@@ -46,7 +46,10 @@ struct Backlog {
 
 impl Timers {
     pub(super) fn pop(&mut self) -> Option<Task> {
-        self.due.pop_front()
+        let task = self.due.pop_front()?;
+        // It is decided now, over all that set it anew.
+        self.again.remove(&task.id);
+        Some(task)
     }
 
     pub(super) fn in_flight(&self) -> Vec<Uuid> {
