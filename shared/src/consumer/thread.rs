@@ -277,7 +277,7 @@ impl Polling {
                     Err(mpsc::TryRecvError::Empty) => break,
                 }
             }
-            if self.reassign_at.is_some_and(|at| at <= Instant::now()) {
+            if self.reassign_at.take_if(|at| *at <= Instant::now()).is_some() {
                 self.answer(Ask::Reassign);
             }
             let goes_on = match self.waiting.take() {
