@@ -7,10 +7,13 @@
 //!
 //! Nothing here waits, knows the time, or talks to a broker or a database: the shell does, and so does a simulation.
 
+mod queue;
+
 use std::collections::VecDeque;
 
 use super::record::Record;
 use crate::contract::Timestamp;
+use queue::Queue;
 
 /// One position of the lane with the message that it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,12 +129,6 @@ struct Reading {
     end: i64,
     /// Everything was thrown away since: the answer is of no use.
     stale: bool,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    entries: VecDeque<Entry>,
-    bytes: usize,
 }
 
 impl Machine {
@@ -392,41 +389,6 @@ fn in_order(entries: &[Entry]) -> Result<Option<i64>, String> {
             pair[1].position
         )),
         None => Ok(entries.last().map(|entry| entry.position)),
-    }
-}
-
-impl Queue {
-    fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn first(&self) -> Option<i64> {
-        self.entries.front().map(|entry| entry.position)
-    }
-
-    fn last(&self) -> Option<i64> {
-        self.entries.back().map(|entry| entry.position)
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn extend(&mut self, entries: impl IntoIterator<Item = Entry>) {
-        for entry in entries {
-            self.bytes += entry.record.bytes();
-            self.entries.push_back(entry);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
-        self.bytes -= entry.record.bytes();
-        Some(entry)
     }
 }
 
