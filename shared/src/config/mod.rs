@@ -166,7 +166,7 @@ struct Program<E: Args> {
     verb: Option<Verb>,
 }
 
-fn parse_from<E: Args>(
+pub(crate) fn parse_from<E: Args>(
     process: &Process,
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     environment: Vec<(String, String)>,

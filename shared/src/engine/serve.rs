@@ -210,3 +210,29 @@ fn topics_read<D: Decider>(mode: Mode) -> Vec<Topic> {
     let adopts = D::ADOPTS.filter(|_| mode == Mode::Development);
     D::READS.iter().copied().chain([Topic::DeadLettersCommands]).chain(adopts).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::NoExtra;
+
+    #[test]
+    fn a_bad_limit_is_named_and_exits_78() {
+        let process = Process {
+            name: "test-service",
+            about: "Tests limits",
+            http_addr: "127.0.0.1:8081",
+            admin_addr: "127.0.0.1:9081",
+        };
+        for (flag, value, name) in [
+            ("--inbox-max", "0", "INBOX_MAX"),
+            ("--hold-limit", "10", "HOLD_LIMIT"),
+            ("--relay-backlog-max", "0", "RELAY_BACKLOG_MAX"),
+        ] {
+            let arguments = ["test-service", flag, value];
+            let stop = config::parse_from::<Own<NoExtra>>(&process, arguments, Vec::new()).unwrap_err();
+            assert_eq!(stop.exit_code, config::EXIT_BAD_CONFIGURATION, "{name}: {stop}");
+            assert!(stop.text.contains(name), "{name}: {stop}");
+        }
+    }
+}
