@@ -5,6 +5,7 @@
 
 pub mod inbox;
 pub mod serve;
+mod assignment;
 mod clock;
 mod gather;
 mod reconcile;

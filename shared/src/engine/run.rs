@@ -15,7 +15,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::{sleep, sleep_until},
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     clock::Clock,
@@ -24,17 +24,16 @@ use super::{
     store::Store,
 };
 use crate::{
-    consumer::{Change, Consumer, Lag, Next, Place, Position},
+    consumer::{Consumer, Lag, Next, Place},
     contract::envelope::Raw,
     decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
-    failure::{ATTEMPTS_MAX, STARTS_MAX, poison},
+    failure::{ATTEMPTS_MAX, poison},
     http::Readiness,
     log::{self, DueTasks, StoreError},
-    process::{self, PARTITIONS, TOPICS},
+    process,
     relay::RelayHandle,
     shutdown::Shutdown,
-    task,
     telemetry::{
         Metrics,
         metrics::{InvariantLabel, TopicLabel, WhatLabel},
@@ -350,53 +349,6 @@ impl<D: Decider> Run<D> {
         process::watch_relay(&self.readiness, self.relay.state());
         self.metrics.held_keys.set(self.execute.held_keys() as i64);
     }
-
-    async fn change(&mut self, change: Change) -> anyhow::Result<()> {
-        match change {
-            Change::Assigned { places, reply } => {
-                let (stored, held) =
-                    self.store.run(async |connection| assigned(connection, &places).await).await?;
-                let positions: Vec<Position> = stored
-                    .iter()
-                    .map(|stored| Position { place: (stored.topic, stored.partition), next: stored.next })
-                    .collect();
-                self.gather.revoke();
-                self.lag.clear(&self.metrics);
-                self.gather.deaf = false;
-                for stored in stored.iter().filter(|stored| stored.starts >= STARTS_MAX) {
-                    warn!(
-                        topic = stored.topic.name(),
-                        partition = stored.partition,
-                        starts = stored.starts,
-                        "the last runs died with a message of this partition: taking its messages one by one"
-                    );
-                    self.gather.careful.insert((stored.topic, stored.partition), stored.attempt);
-                }
-                self.execute.assign(&positions, &held);
-                // What an older build could not read may be readable now; what waits for nothing goes on.
-                let waiting = |key: &&log::KeyHeld| key.letter.is_none() && key.newer + key.behind > 0;
-                for key in held.iter().filter(waiting) {
-                    let Some(stream) = task::hold_stream(&key.key) else { continue };
-                    let cause = crate::contract::ids::named(&["hold", D::NAME, &key.key]);
-                    let now = self.clock.now();
-                    let release = task::task(stream, task::RELEASE, crate::decider::Due::Now, 1, cause, now);
-                    self.gather.timers.take(release);
-                }
-                info!(partitions = positions.len(), held_keys = held.len(), "assigned");
-                let _ = reply.send(positions);
-                self.readiness.found(PARTITIONS);
-            }
-            Change::Revoked { reply } => {
-                self.execute.revoke();
-                self.gather.revoke();
-                self.lag.clear(&self.metrics);
-                let _ = reply.send(());
-            }
-            Change::DataLossSuspected(why) => self.readiness.lacks(TOPICS, why),
-            Change::Fatal(reason) => bail!("the Kafka client cannot go on: {reason}"),
-        }
-        Ok(())
-    }
 }
 
 fn count_topics<D: Decider>(inputs: &[Input<D>]) -> HashMap<crate::contract::topics::Topic, u64> {
@@ -419,17 +371,4 @@ async fn fetch_rows(connection: &mut sqlx::PgConnection, fetch: &Fetch) -> Resul
         fetched.held = log::held_messages(connection, &fetch.held_keys, HELD_MAX).await?;
     }
     Ok(fetched)
-}
-
-/// Positions before holds: whoever still moves a position meanwhile fences us.
-async fn assigned(
-    connection: &mut sqlx::PgConnection,
-    places: &[Place],
-) -> Result<(Vec<log::StoredPosition>, Vec<log::KeyHeld>), StoreError> {
-    let positions = log::positions(connection, places).await?;
-    let mut partitions: Vec<i32> = places.iter().map(|(_, partition)| *partition).collect();
-    partitions.sort_unstable();
-    partitions.dedup();
-    let held = log::held_keys(connection, &partitions).await?;
-    Ok((positions, held))
 }
