@@ -9,6 +9,7 @@ use shared::{
     config::{self, Process, Settings, duration},
     consumer::{Consumer, ConsumerSettings},
     contract::Timestamp,
+    failpoint,
     http::{self, Readiness},
     log::connect::Unfit,
     process::{self, CONSUMER_STOP, DATABASE, KAFKA, PARTITIONS, RELAY_STOP, wait_for_servers},
@@ -107,6 +108,7 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     let wake_relay = || outbox.wake_letters();
     let result = project::run(projection, &consumer, heard, wake_relay, &readiness, &shutdown).await;
     info!("stopping");
+    failpoint::pass("shutdown", "drained");
     stop_api.stop();
     consumer.stop(CONSUMER_STOP);
     let _ = served.await;

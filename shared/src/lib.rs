@@ -11,6 +11,7 @@ pub mod log;
 pub mod consumer;
 pub mod execute;
 pub mod failure;
+pub mod failpoint;
 pub mod task;
 pub mod engine;
 pub mod relay;

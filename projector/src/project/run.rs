@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use shared::{
     consumer::{Change, Consumer, Heard, Lag, Next},
     contract::envelope::Raw,
+    failpoint,
     failure::Brake,
     http::Readiness,
     process::{PARTITIONS, TOPICS},
@@ -56,6 +57,7 @@ pub async fn run(
             Next::Change(Change::Assigned { places, reply }) => {
                 behind.clear(&projection.metrics);
                 let Some(positions) = projection.assign(&places).await else { return Ok(()) };
+                failpoint::pass("rebalance", "assigned");
                 // A thread that went away does not want it any more.
                 let _ = reply.send(positions);
                 readiness.found(PARTITIONS);
@@ -63,6 +65,7 @@ pub async fn run(
                 projection.take(Vec::new()).await
             }
             Next::Change(Change::Revoked { reply }) => {
+                failpoint::pass("rebalance", "revoked");
                 projection.revoke();
                 behind.clear(&projection.metrics);
                 let _ = reply.send(());

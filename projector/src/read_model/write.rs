@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use shared::{
     contract::Timestamp,
+    failpoint,
     log::{Append, Appended, StoreError, append},
 };
 use sqlx::{Connection, PgConnection};
@@ -44,8 +45,13 @@ pub async fn commit(
     letters(&mut transaction, rows).await?;
     timeline(&mut transaction, rows).await?;
     let appended = append(&mut transaction, write).await?;
+    let path = if write.letters.is_empty() { "projection" } else { "letter" };
+    failpoint::fallible(path, "written")?;
     match appended {
-        Appended::Done { .. } => transaction.commit().await?,
+        Appended::Done { .. } => {
+            transaction.commit().await?;
+            failpoint::fallible(path, "committed")?;
+        }
         Appended::DoneBefore { .. } | Appended::Fenced | Appended::LogMoved { .. } => {
             transaction.rollback().await?;
         }

@@ -8,6 +8,7 @@ use crate::{
     consumer::{Change, Place, Position},
     contract::ids,
     decider::{Decider, Due},
+    failpoint,
     failure::STARTS_MAX,
     log::{self, StoreError},
     process::{PARTITIONS, TOPICS},
@@ -46,11 +47,13 @@ impl<D: Decider> Run<D> {
                     let release = task::task(stream, task::RELEASE, Due::Now, 1, cause, now);
                     self.gather.timers.take(release);
                 }
+                failpoint::pass("rebalance", "assigned");
                 info!(partitions = positions.len(), held_keys = held.len(), "assigned");
                 let _ = reply.send(positions);
                 self.readiness.found(PARTITIONS);
             }
             Change::Revoked { reply } => {
+                failpoint::pass("rebalance", "revoked");
                 self.execute.revoke();
                 self.gather.revoke();
                 self.lag.clear(&self.metrics);

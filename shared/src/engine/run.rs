@@ -28,6 +28,7 @@ use crate::{
     contract::envelope::Raw,
     decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
+    failpoint,
     failure::{ATTEMPTS_MAX, poison},
     http::Readiness,
     log::{self, DueTasks, StoreError},
@@ -132,8 +133,11 @@ impl<D: Decider> Run<D> {
         let begun = Instant::now();
         let taken = inputs.len();
         let consumed = count_topics(&inputs);
+        let path = path(&inputs);
         let now = self.clock.now();
+        failpoint::pass(path, "taken");
         let mut step = self.execute.begin(inputs, now);
+        failpoint::pass(path, "decoded");
         let outcome = loop {
             step = match step {
                 Step::Done(outcome) => break outcome,
@@ -143,18 +147,28 @@ impl<D: Decider> Run<D> {
                     self.execute.fetched(fetched)
                 }
                 Step::Load(load) => {
-                    let loaded =
-                        self.store.run(async |connection| log::load(connection, &load).await).await?;
+                    let read = async |connection: &mut sqlx::PgConnection| {
+                        let loaded = log::load(connection, &load).await?;
+                        failpoint::fallible(path, "loaded").map(|()| loaded)
+                    };
+                    let loaded = self.store.run(read).await?;
                     self.execute.loaded(loaded)
                 }
                 Step::Append(append) => {
-                    let result =
-                        self.store.run(async |connection| log::append(connection, &append).await).await;
-                    match result {
+                    let path = if append.letters.is_empty() { path } else { "letter" };
+                    failpoint::pass(path, "decided");
+                    let write = async |connection: &mut sqlx::PgConnection| {
+                        failpoint::fallible(path, "appending")?;
+                        let appended = log::append(connection, &append).await?;
+                        failpoint::fallible(path, "appended").map(|()| appended)
+                    };
+                    match self.store.run(write).await {
                         Ok(appended) => {
                             if let log::Appended::Done { now } | log::Appended::DoneBefore { now } = appended
                             {
                                 self.clock.set(now);
+                            } else {
+                                failpoint::pass(path, "refused");
                             }
                             self.execute.appended(&appended)
                         }
@@ -180,6 +194,7 @@ impl<D: Decider> Run<D> {
                 }
             }
         };
+        failpoint::pass(path, "committed");
         debug!(
             taken,
             messages = outcome.messages,
@@ -196,7 +211,9 @@ impl<D: Decider> Run<D> {
             let per_message = begun.elapsed().as_secs_f64();
             self.metrics.process_seconds.get_or_create(&TopicLabel::of(topic)).observe(per_message);
         }
-        Ok(self.hand_out(outcome, calls))
+        let moved = self.hand_out(outcome, calls);
+        failpoint::pass(path, "handed-out");
+        Ok(moved)
     }
 
     /// Folds what others appended, page by page: whoever was idle for hours has much to read.
@@ -240,6 +257,7 @@ impl<D: Decider> Run<D> {
                 // Closed never: the semaphore lives as long as the loop.
                 let _permit = calls.acquire_owned().await;
                 let command = caller(call).await;
+                failpoint::pass("task", "answered");
                 let _ = answered.send((task, command));
             });
         }
@@ -336,6 +354,9 @@ impl<D: Decider> Run<D> {
         }
         let read = async |connection: &mut sqlx::PgConnection| log::due_tasks(connection, &asked).await;
         let due = self.store.run(read).await?;
+        if !due.is_empty() {
+            failpoint::pass("task", "selected");
+        }
         let tasks = due.into_iter().map(|owned| owned.task).collect();
         self.gather.timers.offer::<D>(tasks, &self.consumer, self.partitions, now);
         Ok(())
@@ -348,6 +369,16 @@ impl<D: Decider> Run<D> {
         self.overloaded.store(backlog > self.relay_backlog_max, Ordering::Relaxed);
         process::watch_relay(&self.readiness, self.relay.state());
         self.metrics.held_keys.set(self.execute.held_keys() as i64);
+    }
+}
+
+/// How a batch came in, for the failpoints: whose answer, call or offset waits for it.
+fn path<D: Decider>(inputs: &[Input<D>]) -> &'static str {
+    let is_task = |input: &Input<D>| matches!(input, Input::Task(_) | Input::Answer { .. });
+    match inputs {
+        inputs if inputs.iter().any(|input| matches!(input, Input::Asked(_))) => "http",
+        inputs if inputs.iter().any(is_task) => "task",
+        _ => "message",
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     contract::{envelope::Mode, topics::Topic},
     decider::Decider,
     execute::{Execute, ExecuteSettings},
+    failpoint,
     http::{self, Readiness},
     log::{self, connect, connect::Unfit},
     process::{self, CONSUMER_STOP, DATABASE, KAFKA, PARTITIONS, RELAY_STOP, wait_for_servers},
@@ -185,6 +186,7 @@ async fn serve<D: Decider>(
         service.reconcile.map(|reconcile| tokio::spawn(reconcile::hourly::<D>(reconcile, compared_sender)));
     let result = run.run(&shutdown).await;
     info!("stopping");
+    failpoint::pass("shutdown", "drained");
     stop_api.stop();
     if let Some(reconciling) = reconciling {
         reconciling.abort();

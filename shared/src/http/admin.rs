@@ -55,11 +55,14 @@ impl Readiness {
 
 /// The routes of the admin port, for [`super::serve`].
 pub fn routes(service: &'static str, build: &'static str, readiness: Readiness, metrics: Metrics) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(metrics_text).with_state(metrics))
-        .route("/version", get(async move || Json(json!({"service": service, "version": build}))))
+        .route("/version", get(async move || Json(json!({"service": service, "version": build}))));
+    #[cfg(feature = "failpoints")]
+    let routes = routes.merge(crate::failpoint::armed::routes());
+    routes
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {

@@ -17,7 +17,7 @@ use super::{
     machine::Entry,
     producer::{Checked, Counts, Failure, Offsets, Producer, Reports, Sent},
 };
-use crate::{broker::BrokerSettings, contract::topics::Topic, log::Lane};
+use crate::{broker::BrokerSettings, contract::topics::Topic, failpoint, log::Lane};
 
 const REBUILD_DELAY_MAX: Duration = Duration::from_secs(5);
 const REBUILD_DELAY: Duration = Duration::from_millis(100);
@@ -115,7 +115,10 @@ impl Publishing {
                 None => false,
             };
             match producer.send(*lane, entry, place.1) {
-                Sent::Yes => self.unsent.pop_front(),
+                Sent::Yes => {
+                    failpoint::pass("relay", "enqueued");
+                    self.unsent.pop_front()
+                }
                 Sent::Full => break,
                 Sent::Failed(failure) => return Some(failure.into()),
             };

@@ -17,6 +17,7 @@ use super::{
     session::{Session, SessionError},
 };
 use crate::{
+    failpoint,
     log::{Lane, StoreError},
     telemetry::{
         Metrics,
@@ -191,6 +192,9 @@ impl Shell {
 
     fn take_reports(&mut self) {
         let taken = self.publishing.take();
+        if !taken.acked.is_empty() {
+            failpoint::pass("relay", "acked");
+        }
         for (topic, count) in &taken.sent {
             self.metrics.sent.get_or_create(&TopicLabel::of(*topic)).inc_by(*count);
         }
@@ -247,10 +251,13 @@ impl Shell {
                         Ok(session.letters(after, limit).await?.iter().map(record::of_letter).collect())
                     }
                 };
+                failpoint::fallible("relay", "read")?;
                 self.step(lane, entries.map_or_else(Input::CannotGoOn, Input::ReadDone));
             }
             Output::SaveCursor(cursor) => {
+                failpoint::fallible("relay", "saving")?;
                 session.save_cursor(lane, cursor).await?;
+                failpoint::fallible("relay", "saved")?;
                 debug!(?lane, cursor, "the relay's cursor moved");
                 self.step(lane, Input::CursorSaved(cursor));
             }
