@@ -11,6 +11,8 @@ mod harm;
 mod until;
 mod letter;
 mod check;
+mod failpoint;
+mod load;
 
 use std::{env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
 
@@ -23,6 +25,8 @@ use nix::{
 use shared::broker::BrokerSettings;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+pub use failpoint::Armed;
+pub use load::{Edge, Journal, Load, Mix, Wave, planted_letters};
 pub use seen::{Seen, Told};
 pub use speak::{Answer, Order, record, structured};
 pub use until::until;
@@ -149,6 +153,8 @@ async fn start() -> anyhow::Result<Started> {
 
 fn client() -> reqwest::Client {
     // One a test: its connections belong to the test's runtime.
-    let client = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(30)).build();
+    // Nothing is kept open: whoever was on the other end may have been killed since.
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+    let client = client.timeout(std::time::Duration::from_secs(30)).build();
     client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
 }

@@ -8,3 +8,4 @@ mod choreography;
 mod exploration;
 mod saga_model;
 mod system;
+mod crash_matrix;

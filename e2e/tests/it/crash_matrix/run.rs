@@ -1,0 +1,159 @@
+//! One round: arm, send until everybody was hit, bring back who died, and ask whether everything adds up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::{Duration, Instant},
+};
+
+use e2e::system::{Armed, Edge, Load, System, planted_letters, until};
+use nix::sys::signal::Signal;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use shared::contract::{dead_letter::header, topics::Topic};
+use uuid::Uuid;
+
+use super::rounds::{Hit, Round};
+
+/// A round that has not hit everybody by then is one at which nothing happens.
+const HIT_LIMIT: Duration = Duration::from_secs(60);
+const END_LIMIT: Duration = Duration::from_secs(120);
+const REPLICAS: [u16; 2] = [0, 1];
+const WAVE: usize = 24;
+const RANDOM_HIT: std::ops::Range<u32> = 2..12;
+
+/// Processes hit, by action.
+#[derive(Debug, Default)]
+pub(crate) struct Figures(BTreeMap<&'static str, usize>);
+
+impl Figures {
+    pub(crate) fn add(&mut self, (action, hit): (&'static str, usize)) {
+        *self.0.entry(action).or_default() += hit;
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut first = true;
+        for (action, count) in &self.0 {
+            write!(f, "{}{count} x {action}", if first { "" } else { ", " })?;
+            first = false;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) async fn round(
+    system: &mut System,
+    load: &mut Load,
+    edge: &Edge,
+    round: &Round,
+    seed: u64,
+) -> (&'static str, usize) {
+    let mut rng = StdRng::seed_from_u64(seed ^ hash(&round.name()));
+    let mut armed = Vec::new();
+    for service in round.who {
+        // One of the two reads a partition and one relay leads: whoever comes by first.
+        let replicas = if round.path == "rebalance" || round.path == "shutdown" { 1 } else { REPLICAS.len() };
+        for replica in &REPLICAS[..replicas] {
+            let actions = match round.hit {
+                Hit::First => format!("1*return({})", round.action),
+                Hit::Random => {
+                    format!("{}*off->1*return({})", rng.random_range(RANDOM_HIT), round.action)
+                }
+            };
+            armed.push(system.arm(service, *replica, &round.point(), &actions).await);
+        }
+    }
+    match round.path {
+        // Whoever misses a member for longer than its session shares its partitions out anew.
+        "rebalance" => signal(system, round, 1, Signal::SIGKILL),
+        "shutdown" => signal(system, round, 0, Signal::SIGTERM),
+        _ => {}
+    }
+    let deadline = Instant::now() + HIT_LIMIT;
+    let missed = |armed: &[Armed]| -> Vec<&str> {
+        let hit: BTreeSet<&str> =
+            armed.iter().filter(|armed| armed.was_hit()).map(|armed| armed.service.as_str()).collect();
+        round.who.iter().copied().filter(|service| !hit.contains(service)).collect()
+    };
+    while !missed(&armed).is_empty() {
+        assert!(Instant::now() < deadline, "{}: nothing happened to {:?}", round.name(), missed(&armed));
+        let wave = load.wave(WAVE);
+        load.say(edge, wave).await;
+        bring_back(system, round, &armed).await;
+    }
+    let hit = armed.iter().filter(|armed| armed.was_hit()).count();
+    for armed in &armed {
+        system.disarm(armed).await;
+    }
+    bring_back_all(system).await;
+    all_end(system, load, &round.name()).await;
+    letters(system, &round.name()).await;
+    system.adds_up_in_the_end().await;
+    let action = if round.kills() { "abort" } else { round.action.split(':').next().unwrap_or_default() };
+    (action, hit)
+}
+
+fn signal(system: &System, round: &Round, replica: u16, signal: Signal) {
+    for service in round.who {
+        system.signal(system.pid(service, replica), signal);
+    }
+}
+
+/// Those that died while others are still to be hit: traffic needs them.
+async fn bring_back(system: &mut System, round: &Round, armed: &[Armed]) {
+    if round.path == "rebalance" {
+        return;
+    }
+    for armed in armed.iter().filter(|armed| armed.was_hit()) {
+        restart_dead(system, &armed.service, armed.replica).await;
+    }
+}
+
+async fn bring_back_all(system: &mut System) {
+    let all: Vec<(String, u16)> =
+        system.status.services.iter().map(|service| (service.name.clone(), service.replica)).collect();
+    for (service, replica) in all {
+        restart_dead(system, &service, replica).await;
+    }
+}
+
+async fn restart_dead(system: &mut System, service: &str, replica: u16) {
+    let status = system.refresh().await.service(service, replica);
+    if status.is_some_and(|service| service.pid.is_none()) {
+        system.restart_replica(service, replica).await;
+    }
+}
+
+/// What was accepted ends, and what was refused is not there.
+async fn all_end(system: &System, load: &Load, round: &str) {
+    let left = || load.journal.accepted.iter().find(|order| system.seen.end(**order).is_none());
+    let all = async || left().is_none().then_some(());
+    let waited = tokio::time::timeout(END_LIMIT, until("all orders to end", END_LIMIT * 2, all)).await;
+    assert!(waited.is_ok(), "{round}: order {:?} does not end", left());
+    let wrong = load.journal.refused.iter().find(|order| !system.seen.story(**order).is_empty());
+    assert_eq!(wrong, None, "{round}: an order that was refused is there");
+}
+
+/// Each planted message is a letter of each of its readers, and there is no other letter.
+async fn letters(system: &System, round: &str) {
+    let wanted = planted_letters(&system.seen);
+    let on_topic = || -> BTreeSet<Uuid> {
+        let letters = system.seen.on(Topic::DeadLetters);
+        letters.iter().filter_map(|raw| raw.headers.text(header::ID)?.parse().ok()).collect()
+    };
+    let missing = || -> Vec<&String> {
+        let there = on_topic();
+        wanted.iter().filter(|(id, _)| !there.contains(id)).map(|(_, what)| what).collect()
+    };
+    let all = async || missing().is_empty().then_some(());
+    let waited = tokio::time::timeout(END_LIMIT, until("the dead letters", END_LIMIT * 2, all)).await;
+    assert!(waited.is_ok(), "{round}: no dead letter for {:?}", missing());
+    let good: Vec<Uuid> = on_topic().into_iter().filter(|id| !wanted.contains_key(id)).collect();
+    assert!(good.is_empty(), "{round}: good messages are dead letters: {good:?}");
+}
+
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
