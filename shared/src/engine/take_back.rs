@@ -36,8 +36,12 @@ pub(super) async fn take_back<D: Decider>(
     let mut taken = 0;
     loop {
         match once(decider, relay, partitions).await {
-            Ok(0) => break,
-            Ok(events) => taken += events,
+            Ok(Once { events, again }) => {
+                taken += events;
+                if !again {
+                    break;
+                }
+            }
             Err(error) if is_away(&error) => {
                 warn!("waiting to compare the log with its topics: {error:#}");
                 sleep(RETRY).await;
@@ -64,29 +68,37 @@ fn is_away(error: &anyhow::Error) -> bool {
     }
 }
 
-async fn once<D: Decider>(decider: &D, relay: &RelaySettings, partitions: i32) -> anyhow::Result<usize> {
+struct Once {
+    events: usize,
+    /// There may be more.
+    again: bool,
+}
+
+async fn once<D: Decider>(decider: &D, relay: &RelaySettings, partitions: i32) -> anyhow::Result<Once> {
     let mut connection = connect::connect(&relay.database_url, D::NAME).await?;
-    let mut missing = missing_events(relay, &mut connection).await?;
-    // Another replica may have appended and published them while the topics were read.
-    let end = log::end(&mut connection).await?;
-    missing.retain(|event| event.position > end);
+    let missing = missing_events(relay, &mut connection).await?;
     let now: Timestamp = sqlx::query_scalar("select date_trunc('milliseconds', clock_timestamp())")
         .fetch_one(&mut connection)
         .await
         .map_err(log::StoreError::from)?;
-    let taken = missing.len();
+    let mut taken = 0;
+    let again = !missing.is_empty();
     for events in decisions(missing) {
         let first = events.first().map_or(0, |event| event.position);
         let last = events.last().map_or(0, |event| event.position);
+        let count = events.len();
         let append = with_tasks(decider, &mut connection, events, partitions, now).await?;
         match log::append(&mut connection, &append).await? {
-            Appended::Done { .. } | Appended::DoneBefore { .. } => info!(first, last, "events taken back"),
-            refused => {
-                bail!("another process appends while events {first} to {last} are taken back: {refused:?}")
+            Appended::Done { .. } | Appended::DoneBefore { .. } => {
+                taken += count;
+                info!(first, last, "events taken back");
             }
+            // Another replica takes them back as well, so what is left is to be found out anew.
+            Appended::LogMoved { .. } => break,
+            Appended::Fenced => bail!("events {first} to {last} move no position, and were fenced"),
         }
     }
-    Ok(taken)
+    Ok(Once { events: taken, again })
 }
 
 /// Cut between decisions, so that a crash leaves no half of one.

@@ -57,23 +57,27 @@ pub enum HealError {
 
 /// What the topics of this service have and its log does not: to be appended verbatim after the log's end, whole
 /// decision by whole decision. Ask again after appending, until the answer is empty.
+///
+/// Another replica may append and publish all the while. What it published was in the log before, so the log's end
+/// is read after the topics: what is past it then is past the log, and not merely past what it was when we began.
 pub async fn missing_events(
     settings: &RelaySettings,
     connection: &mut PgConnection,
 ) -> Result<Vec<Recorded>, HealError> {
     let log_end = log::end(connection).await?;
     let tail = read(settings, log_end, Depth::Tail).await?;
-    match decide(log_end, tail, connection).await {
+    match decide(tail, connection).await {
         // It may stand further back than any relay repeats; before refusing, all is read.
         Err(HealError::Refused(Refusal::Missing { .. })) => {
             let whole = read(settings, log_end, Depth::Whole).await?;
-            decide(log_end, whole, connection).await
+            decide(whole, connection).await
         }
         other => other,
     }
 }
 
-async fn decide(log_end: i64, seen: Seen, connection: &mut PgConnection) -> Result<Vec<Recorded>, HealError> {
+async fn decide(seen: Seen, connection: &mut PgConnection) -> Result<Vec<Recorded>, HealError> {
+    let log_end = log::end(connection).await?;
     let positions: BTreeSet<i64> =
         seen.events.iter().filter_map(|event| event.envelope.position).filter(|at| *at <= log_end).collect();
     let load = Load { positions: positions.into_iter().collect(), ..Load::default() };

@@ -73,3 +73,29 @@ async fn without_topics_nothing_is_missing() {
     let error = heal::missing_events(&settings, &mut database.connection).await.unwrap_err();
     assert!(matches!(error, HealError::Broker(_)), "{error}");
 }
+
+#[tokio::test]
+async fn while_another_replica_appends_and_publishes_nothing_is_missing() {
+    const ASKED: usize = 20;
+    let (mut database, broker) = (Database::new().await, Broker::new());
+    database.append(10).await;
+    let settings = database.settings(broker.settings());
+    let relay = relay::start(settings.clone(), metrics());
+    let mut starting = log::connect::connect(&database.url, "starting").await.unwrap();
+    let done = std::cell::Cell::new(false);
+    let ask = async {
+        for _ in 0..ASKED {
+            let missing = heal::missing_events(&settings, &mut starting).await.unwrap();
+            assert_eq!(missing, [], "what the topics have, the log has had before");
+        }
+        done.set(true);
+    };
+    let write = async {
+        while !done.get() {
+            database.append(5).await;
+        }
+    };
+    tokio::join!(ask, write);
+    relay.stop(DEADLINE).await;
+    assert!(database.end > 10 + ASKED as i64, "the other one was at work all the while");
+}
