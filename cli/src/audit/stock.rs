@@ -19,7 +19,7 @@ pub(super) fn check(world: &World) -> Vec<Violation> {
         let events = stocks.get(&sku).map(Vec::as_slice).unwrap_or_default();
         let (mut on_hand, mut reserved) = (0_i64, 0_i64);
         for event in events {
-            let (more_on_hand, more_reserved) = deltas(event);
+            let (more_on_hand, more_reserved) = event.deltas();
             on_hand += more_on_hand;
             reserved += more_reserved;
             let said = event.levels();
@@ -68,17 +68,6 @@ fn held(world: &World) -> BTreeMap<String, i64> {
         }
     }
     held
-}
-
-/// To on hand, and to reserved.
-fn deltas(event: &StockEvent) -> (i64, i64) {
-    match event {
-        StockEvent::Received(event) => (event.delta, 0),
-        StockEvent::Adjusted(event) => (event.delta, 0),
-        StockEvent::Allocated(event) => (0, event.delta),
-        StockEvent::Deallocated(event) => (0, event.delta),
-        StockEvent::Shipped(event) => (event.delta, event.delta),
-    }
 }
 
 fn name(event: &StockEvent) -> &'static str {

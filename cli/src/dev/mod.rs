@@ -111,6 +111,7 @@ pub async fn run(args: DevArgs, output: Output) -> anyhow::Result<ExitCode> {
                 replicas: args.replicas,
                 ports: args.ports,
                 servers_only: args.servers_only,
+                postgres_through: None,
                 environment: args.environment.into_iter().collect::<BTreeMap<_, _>>(),
                 progress: true,
             };

@@ -155,7 +155,7 @@ fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String,
     let ours = [
         ("FULFIL_MODE", "development".to_owned()),
         ("KAFKA_BOOTSTRAP_SERVERS", state.kafka.bootstrap.clone()),
-        ("DATABASE_URL", database_url(state, &service.name)?),
+        ("DATABASE_URL", database_url(&through(state), &service.name)?),
         ("HTTP_ADDR", format!("127.0.0.1:{}", service.http_port)),
         ("ADMIN_ADDR", format!("127.0.0.1:{}", service.admin_port)),
         ("INSTANCE_ID", format!("{}-{}", service.name, service.replica)),
@@ -163,6 +163,13 @@ fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String,
     ];
     settings.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     Ok(settings)
+}
+
+/// The same with the address at which services find Postgres.
+fn through(state: &State) -> State {
+    let mut state = state.clone();
+    state.postgres.port = state.postgres.through.unwrap_or(state.postgres.port);
+    state
 }
 
 /// The binaries lie side by side in the target folder, the tests of a crate one folder below.

@@ -38,6 +38,9 @@ pub(crate) struct Kafka {
 pub(crate) struct Postgres {
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// The port at which services find it, where something stands in between.
+    #[serde(default)]
+    pub(crate) through: Option<u16>,
     pub(crate) process: Option<Process>,
 }
 

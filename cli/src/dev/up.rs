@@ -29,6 +29,8 @@ pub struct Options {
     pub ports: Ports,
     /// Kafka and Postgres alone, for the tests of the crates.
     pub servers_only: bool,
+    /// The port at which services find Postgres, where something stands in between: a proxy that breaks connections.
+    pub postgres_through: Option<u16>,
     /// For the services, beside what they get from us; added to what was given last time.
     pub environment: BTreeMap<String, String>,
     /// Lines on standard error.
@@ -43,6 +45,9 @@ pub async fn up(options: &Options) -> anyhow::Result<Status> {
     let folder = Folder::open(&options.dir)?;
     let mut state = folder.load()?;
     state.environment.extend(options.environment.clone());
+    if options.postgres_through.is_some() {
+        state.postgres.through = options.postgres_through;
+    }
     plan(&mut state, options)?;
     folder.save(&state)?;
     let progress = Progress::new(options.progress);

@@ -14,18 +14,22 @@ use anyhow::Context;
 const LOGS: &str = "e2e-logs";
 
 /// Below the test servers' folder where there is one, so that whoever stops those can see that this is gone.
-pub(super) fn folder() -> PathBuf {
+pub(super) fn folder(name: &str) -> PathBuf {
     let beside = env::var_os(shared::testing::SERVERS_VARIABLE).map(PathBuf::from);
-    beside.unwrap_or_else(env::temp_dir).join(format!("e2e-{}", id()))
+    beside.unwrap_or_else(env::temp_dir).join(format!("e2e-{}{name}", id()))
 }
 
-pub(super) fn watch(folder: &Path) -> anyhow::Result<ChildStdin> {
+pub(super) fn watch(folder: &Path, name: &str) -> anyhow::Result<ChildStdin> {
     let us = env::current_exe()?;
     // target/debug/deps/it-… : programs are one folder above.
     let programs = us.ancestors().nth(2).context("the test binary stands nowhere")?;
     let script = "cat >/dev/null; rm -rf \"$3\"; cp -r \"$2/logs\" \"$3\"; \"$1\" dev down --wipe --dir \"$2\"; rm -rf \"$2\"";
     let mut keeper = Command::new("sh");
-    keeper.args(["-c", script, "keeper"]).arg(programs.join("fulfil")).arg(folder).arg(programs.join(LOGS));
+    keeper
+        .args(["-c", script, "keeper"])
+        .arg(programs.join("fulfil"))
+        .arg(folder)
+        .arg(programs.join(format!("{LOGS}{name}")));
     // In a group of its own: a Ctrl-C for the tests must not end it before them.
     let spawned =
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn();

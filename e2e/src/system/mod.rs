@@ -13,6 +13,7 @@ mod letter;
 mod check;
 mod failpoint;
 mod load;
+mod accounted;
 
 use std::{env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
 
@@ -23,7 +24,7 @@ use nix::{
     unistd::Pid,
 };
 use shared::broker::BrokerSettings;
-use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
 pub use failpoint::Armed;
 pub use load::{Edge, Journal, Load, Mix, Wave, planted_letters};
@@ -43,6 +44,8 @@ pub struct System {
     /// `None` where it is not ours to stop and start.
     dir: Option<PathBuf>,
     _turn: Turn,
+    /// Of a system that one test has started for itself: it ends with the test.
+    _keeper: Option<ChildStdin>,
 }
 
 /// Held for as long as a test runs.
@@ -87,6 +90,39 @@ impl System {
         Some(Self::alone().await)
     }
 
+    /// One that is started for this test, behind a proxy that stands between the services and Postgres and is told
+    /// where Postgres is. No other test is at work. `name` begins with a hyphen and is part of its folder's name. `None`
+    /// where the system under test is somebody else's.
+    pub async fn behind(mut options: Options, name: &str, server: &watch::Sender<u16>) -> Option<Self> {
+        if env::var_os(SYSTEM_VARIABLE).is_some() {
+            eprintln!("skipped: it needs a system of its own, and {SYSTEM_VARIABLE} is somebody else's");
+            return None;
+        }
+        let turn = Turn::Alone { _guard: TURN.write().await };
+        options.dir = keeper::folder(name);
+        options.ports = Ports::Auto;
+        let begun = async || {
+            let keeper = keeper::watch(&options.dir, name)?;
+            let servers = dev::up(&Options { servers_only: true, ..options.clone() }).await?;
+            let port = servers.postgres.rsplit(':').next().and_then(|port| port.parse().ok());
+            server.send_replace(port.context("Postgres has no port")?);
+            let status = dev::up(&options).await?;
+            let seen = Seen::follow(BrokerSettings::new(status.kafka.clone()))?;
+            anyhow::Ok((keeper, status, seen))
+        };
+        let (keeper, status, seen) =
+            begun().await.unwrap_or_else(|error| panic!("the system did not start: {error:#}"));
+        Some(Self {
+            broker: BrokerSettings::new(status.kafka.clone()),
+            status,
+            seen,
+            http: client(),
+            dir: Some(options.dir),
+            _turn: turn,
+            _keeper: Some(keeper),
+        })
+    }
+
     async fn take(turn: Turn) -> Self {
         let started = STARTED.get_or_init(async || start().await.map_err(|error| format!("{error:#}"))).await;
         let started = match started {
@@ -100,6 +136,7 @@ impl System {
             http: client(),
             dir: started.dir.clone(),
             _turn: turn,
+            _keeper: None,
         };
         if let (Turn::Alone { .. }, Some(_)) = (&system._turn, &system.dir) {
             system.mend().await;
@@ -107,7 +144,8 @@ impl System {
         system
     }
 
-    fn wake(&self) {
+    /// What is frozen goes on.
+    pub fn wake_all(&self) {
         for pid in self.status.services.iter().filter_map(|service| service.pid) {
             // Gone by now is as good.
             let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
@@ -128,7 +166,7 @@ impl System {
 impl Drop for System {
     fn drop(&mut self) {
         if let Turn::Alone { .. } = self._turn {
-            self.wake();
+            self.wake_all();
         }
     }
 }
@@ -140,8 +178,8 @@ async fn start() -> anyhow::Result<Started> {
             (None, None, serde_json::from_slice::<Status>(&text)?)
         }
         None => {
-            let dir = keeper::folder();
-            let keeper = keeper::watch(&dir)?;
+            let dir = keeper::folder("");
+            let keeper = keeper::watch(&dir, "")?;
             let options = Options { dir: dir.clone(), ports: Ports::Auto, ..Options::default() };
             let status = dev::up(&options).await?;
             (Some(dir), Some(keeper), status)

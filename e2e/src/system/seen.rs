@@ -37,6 +37,8 @@ struct Log {
     /// Events that carry a position, once each, by their order or sku, in the order in which they appeared.
     stories: HashMap<String, Vec<Told>>,
     ids: HashSet<String>,
+    /// Orders in the order in which they ended.
+    ended: Vec<Uuid>,
 }
 
 impl Seen {
@@ -84,6 +86,16 @@ impl Seen {
         })
     }
 
+    /// The orders that ended after so many had.
+    pub fn ended_after(&self, count: usize) -> Vec<Uuid> {
+        self.lock().ended.get(count..).unwrap_or_default().to_vec()
+    }
+
+    /// Messages on all topics, repeats included.
+    pub fn count(&self) -> usize {
+        self.lock().raws.len()
+    }
+
     /// On hand and reserved, as the stock topic said last.
     pub fn levels(&self, sku: &str) -> (i64, i64) {
         let log = self.lock();
@@ -111,6 +123,11 @@ impl Log {
             && self.ids.insert(id)
         {
             // An event of a stock names its order as well, but is not a part of the order's story.
+            if is_end(&told.message_type)
+                && let Some(order) = told.data["order_id"].as_str().and_then(|id| id.parse().ok())
+            {
+                self.ended.push(order);
+            }
             let field = if raw.topic == Topic::InventoryStock { "sku" } else { "order_id" };
             if let Some(key) = told.data[field].as_str() {
                 self.stories.entry(key.to_owned()).or_default().push(told);
@@ -118,6 +135,10 @@ impl Log {
         }
         self.raws.push(Arc::new(raw));
     }
+}
+
+fn is_end(message_type: &str) -> bool {
+    matches!(message_type, "fulfil.order.completed.v1" | "fulfil.order.settled.v1")
 }
 
 fn told(raw: &Raw) -> Option<(String, Told)> {

@@ -9,3 +9,4 @@ mod exploration;
 mod saga_model;
 mod system;
 mod crash_matrix;
+mod chaos;

@@ -277,6 +277,17 @@ impl StockEvent {
             Self::Shipped(event) => (event.on_hand, event.reserved),
         }
     }
+
+    /// What it adds to `(on_hand, reserved)`.
+    pub fn deltas(&self) -> (i64, i64) {
+        match self {
+            Self::Received(event) => (event.delta, 0),
+            Self::Adjusted(event) => (event.delta, 0),
+            Self::Allocated(event) => (0, event.delta),
+            Self::Deallocated(event) => (0, event.delta),
+            Self::Shipped(event) => (event.delta, event.delta),
+        }
+    }
 }
 
 impl StockCommand {

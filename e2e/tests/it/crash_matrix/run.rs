@@ -6,17 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::system::{Armed, Edge, Load, System, planted_letters, until};
+use e2e::system::{Armed, Edge, Load, System};
 use nix::sys::signal::Signal;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use shared::contract::{dead_letter::header, topics::Topic};
-use uuid::Uuid;
 
 use super::rounds::{Hit, Round};
 
 /// A round that has not hit everybody by then is one at which nothing happens.
 const HIT_LIMIT: Duration = Duration::from_secs(60);
-const END_LIMIT: Duration = Duration::from_secs(120);
 const REPLICAS: [u16; 2] = [0, 1];
 const WAVE: usize = 24;
 const RANDOM_HIT: std::ops::Range<u32> = 2..12;
@@ -87,8 +84,7 @@ pub(crate) async fn round(
         system.disarm(armed).await;
     }
     bring_back_all(system).await;
-    all_end(system, load, &round.name()).await;
-    letters(system, &round.name()).await;
+    system.all_accounted_for(load).await;
     system.adds_up_in_the_end().await;
     let action = if round.kills() { "abort" } else { round.action.split(':').next().unwrap_or_default() };
     (action, hit)
@@ -123,34 +119,6 @@ async fn restart_dead(system: &mut System, service: &str, replica: u16) {
     if status.is_some_and(|service| service.pid.is_none()) {
         system.restart_replica(service, replica).await;
     }
-}
-
-/// What was accepted ends, and what was refused is not there.
-async fn all_end(system: &System, load: &Load, round: &str) {
-    let left = || load.journal.accepted.iter().find(|order| system.seen.end(**order).is_none());
-    let all = async || left().is_none().then_some(());
-    let waited = tokio::time::timeout(END_LIMIT, until("all orders to end", END_LIMIT * 2, all)).await;
-    assert!(waited.is_ok(), "{round}: order {:?} does not end", left());
-    let wrong = load.journal.refused.iter().find(|order| !system.seen.story(**order).is_empty());
-    assert_eq!(wrong, None, "{round}: an order that was refused is there");
-}
-
-/// Each planted message is a letter of each of its readers, and there is no other letter.
-async fn letters(system: &System, round: &str) {
-    let wanted = planted_letters(&system.seen);
-    let on_topic = || -> BTreeSet<Uuid> {
-        let letters = system.seen.on(Topic::DeadLetters);
-        letters.iter().filter_map(|raw| raw.headers.text(header::ID)?.parse().ok()).collect()
-    };
-    let missing = || -> Vec<&String> {
-        let there = on_topic();
-        wanted.iter().filter(|(id, _)| !there.contains(id)).map(|(_, what)| what).collect()
-    };
-    let all = async || missing().is_empty().then_some(());
-    let waited = tokio::time::timeout(END_LIMIT, until("the dead letters", END_LIMIT * 2, all)).await;
-    assert!(waited.is_ok(), "{round}: no dead letter for {:?}", missing());
-    let good: Vec<Uuid> = on_topic().into_iter().filter(|id| !wanted.contains_key(id)).collect();
-    assert!(good.is_empty(), "{round}: good messages are dead letters: {good:?}");
 }
 
 fn hash(text: &str) -> u64 {

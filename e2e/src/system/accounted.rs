@@ -1,0 +1,46 @@
+//! What the clients were told, and what was planted, compared with what is there.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use shared::contract::{dead_letter::header, topics::Topic};
+use uuid::Uuid;
+
+use super::{Load, System, planted_letters, until};
+
+/// Longer is a failure of its own.
+const LIMIT: Duration = Duration::from_secs(200);
+
+impl System {
+    /// What was accepted ends, what was refused is not there, each planted message is a dead letter of each of its
+    /// readers, and no other message is one.
+    ///
+    /// # Panics
+    /// Where that is not so within 200 seconds.
+    pub async fn all_accounted_for(&self, load: &Load) {
+        let open = || load.journal.accepted.iter().find(|order| self.seen.end(**order).is_none());
+        self.in_time(async || open().is_none(), || format!("order {:?} does not end", open())).await;
+        let wrong = load.journal.refused.iter().find(|order| !self.seen.story(**order).is_empty());
+        assert_eq!(wrong, None, "an order that was refused is there");
+
+        let wanted = planted_letters(&self.seen);
+        let missing = || {
+            let there = self.letters_on_topic();
+            let missing = wanted.iter().filter(|(id, _)| !there.contains(id)).map(|(_, what)| what.clone());
+            missing.collect::<Vec<String>>()
+        };
+        self.in_time(async || missing().is_empty(), || format!("no dead letter for {:?}", missing())).await;
+        let good: Vec<Uuid> =
+            self.letters_on_topic().into_iter().filter(|id| !wanted.contains_key(id)).collect();
+        assert!(good.is_empty(), "good messages are dead letters: {good:?}");
+    }
+
+    async fn in_time(&self, mut is_so: impl AsyncFnMut() -> bool, otherwise: impl Fn() -> String) {
+        let waiting = until("what must come", LIMIT * 2, async || is_so().await.then_some(()));
+        assert!(tokio::time::timeout(LIMIT, waiting).await.is_ok(), "{}", otherwise());
+    }
+
+    fn letters_on_topic(&self) -> BTreeSet<Uuid> {
+        let letters = self.seen.on(Topic::DeadLetters);
+        letters.iter().filter_map(|raw| raw.headers.text(header::ID)?.parse().ok()).collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! Random faults against the real system under load, from a seed: processes killed, frozen and scaled, the broker and
+//! the database killed, connections cut, silenced and lost after the commit. What must hold at every moment is checked
+//! every second, all the rest at the end; and after each fault it is measured how soon orders end again.
+//!
+//! `make chaos` runs it for half an hour (`FULFIL_CHAOS_SECONDS`, `FULFIL_SEED`); the gate runs each kind of fault once
+//! and then goes on until five minutes are over. The log of the faults stays beside the programs.
+
+mod proxy;
+mod fault;
+mod break_it;
+mod conservation;
+mod recovery;
+mod watch;
+mod tally;
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use cli::dev::Options;
+use e2e::system::{Edge, Load, Mix, System};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::{sync::watch as channel, time::sleep};
+
+use break_it::break_it;
+use fault::Fault;
+use proxy::Proxy;
+use recovery::recovered;
+use tally::Tally;
+use watch::Watch;
+
+const SECONDS: &str = "FULFIL_CHAOS_SECONDS";
+const SEED: &str = "FULFIL_SEED";
+const SECONDS_IN_THE_GATE: u64 = 300;
+/// Of the dev profile on two cores, with room for what piles up during a fault.
+const ORDERS_A_WAVE: usize = 10;
+const WAVE_EVERY: Duration = Duration::from_millis(500);
+const PAUSE_MS: std::ops::Range<u64> = 5_000..15_000;
+/// A short run has each kind once, so it makes shorter pauses.
+const SHORT_PAUSE_MS: std::ops::Range<u64> = 2_000..5_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_made_whatever_breaks() {
+    let seed = env::var(SEED).ok().map_or(1, |text| text.parse().unwrap());
+    let seconds = env::var(SECONDS).ok().map_or(SECONDS_IN_THE_GATE, |text| text.parse().unwrap());
+    let (proxy, server) = Proxy::listen().await;
+    let options = Options { postgres_through: Some(proxy.port), ..Options::default() };
+    // The proxy learns where Postgres is as soon as its port is chosen, which is before any service starts.
+    let Some(mut system) = System::behind(options, "-chaos", &server).await else { return };
+    let mut tally = Tally::open(seed);
+    system.scale(2).await;
+
+    let edge = edge(&system);
+    let load = Load::new(seed, Mix::default());
+    load.stock(&edge).await;
+    let (stop, stopped) = channel::channel(false);
+    let loading = tokio::spawn(keep_loading(load, edge, stopped.clone()));
+    let watch = Watch::start(&system, stopped);
+
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (begun, mut each) = (Instant::now(), Fault::EACH.iter());
+    let long = seconds > SECONDS_IN_THE_GATE;
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        let fault = each.next().copied().unwrap_or_else(|| Fault::draw(&mut rng));
+        tally.begins(fault, begun.elapsed());
+        let ended = break_it(&mut system, &proxy, fault, &mut rng).await;
+        let took = recovered(&system, ended).await;
+        tally.recovered(fault, took);
+        restart_dead(&mut system).await;
+        watch.assert_well();
+        let pause = if long { PAUSE_MS } else { SHORT_PAUSE_MS };
+        sleep(Duration::from_millis(rng.random_range(pause))).await;
+    }
+    stop.send_replace(true);
+    let load = loading.await.unwrap();
+    proxy.change(|mode| mode.answers_to_lose = 0);
+    system.wake_all();
+    restart_dead(&mut system).await;
+    system.scale(1).await;
+    system.all_accounted_for(&load).await;
+    let watched = watch.stop().await;
+    system.adds_up_in_the_end().await;
+    assert!(proxy.lost() > 0, "no answer was ever lost after its commit");
+    tally.report(&system, &load, &watched, proxy.lost(), begun.elapsed());
+}
+
+/// A wave every half second, or as soon as the one before is answered.
+async fn keep_loading(mut load: Load, edge: Edge, stopped: channel::Receiver<bool>) -> Load {
+    while !*stopped.borrow() {
+        let next = Instant::now() + WAVE_EVERY;
+        let wave = load.wave(ORDERS_A_WAVE);
+        load.say(&edge, wave).await;
+        sleep(next.saturating_duration_since(Instant::now())).await;
+    }
+    load
+}
+
+async fn restart_dead(system: &mut System) {
+    system.refresh().await;
+    let dead: Vec<(String, u16)> = system
+        .status
+        .services
+        .iter()
+        .filter(|service| service.pid.is_none())
+        .map(|service| (service.name.clone(), service.replica))
+        .collect();
+    for (service, replica) in dead {
+        system.restart_replica(&service, replica).await;
+    }
+}
+
+fn edge(system: &System) -> Edge {
+    let http = |name: &str| system.service(name).http.clone();
+    Edge::new(
+        system.broker.clone(),
+        &http("order-service"),
+        &http("inventory-service"),
+        &http("payment-service"),
+    )
+}

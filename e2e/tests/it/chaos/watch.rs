@@ -1,0 +1,62 @@
+//! The look at the logs every second, while everything breaks.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use e2e::system::System;
+use tokio::{sync::watch as channel, task::JoinHandle, time::sleep};
+
+use super::{conservation::Conservation, fault::SERVICES};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) struct Watch {
+    violations: Arc<Mutex<Vec<String>>>,
+    watching: JoinHandle<Conservation>,
+}
+
+impl Watch {
+    pub(crate) fn start(system: &System, stopped: channel::Receiver<bool>) -> Self {
+        // The projector has no log.
+        let logs: Vec<(String, String)> = SERVICES[..3]
+            .iter()
+            .map(|name| ((*name).to_owned(), system.service(name).database.clone()))
+            .collect();
+        let violations = Arc::new(Mutex::new(Vec::new()));
+        let found = Arc::clone(&violations);
+        let watching = tokio::spawn(async move {
+            let mut conservation = Conservation::default();
+            loop {
+                // Once more after the end, over all that there is.
+                let is_over = *stopped.borrow();
+                for (service, url) in &logs {
+                    // The database is away now and then; that is what is tried here.
+                    if let Ok(violations) = conservation.look(service, url).await {
+                        found.lock().unwrap_or_else(PoisonError::into_inner).extend(violations);
+                    }
+                }
+                if is_over {
+                    return conservation;
+                }
+                sleep(EVERY).await;
+            }
+        });
+        Self { violations, watching }
+    }
+
+    pub(crate) fn assert_well(&self) {
+        let violations = self.violations.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(violations.is_empty(), "{violations:?}");
+    }
+
+    pub(crate) async fn stop(self) -> Conservation {
+        let violations = Arc::clone(&self.violations);
+        let conservation = self.watching.await.unwrap();
+        let violations = violations.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(violations.is_empty(), "{violations:?}");
+        assert!(conservation.looks > 0, "the logs were never looked at");
+        conservation
+    }
+}
