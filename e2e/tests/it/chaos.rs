@@ -80,6 +80,8 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     system.scale(1).await;
     system.all_accounted_for(&load).await;
     let watched = watch.stop().await;
+    let view = system.get("projector", "/orders?limit=1").await;
+    assert!(view.status.is_success(), "the view does not answer: {view:?}");
     system.adds_up_in_the_end().await;
     assert!(proxy.lost() > 0, "no answer was ever lost after its commit");
     tally.report(&system, &load, &watched, proxy.lost(), begun.elapsed());

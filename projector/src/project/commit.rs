@@ -31,7 +31,7 @@ impl Projection {
     pub(super) async fn commit(&mut self, part: &[Taken]) -> Result<usize, Halt> {
         let mut attempt = 0;
         loop {
-            let error = match self.try_commit(part, None).await {
+            let error = match log::answered(self.try_commit(part, None)).await {
                 Ok((batch, appended)) => return self.committed(batch, appended, &mut attempt).await,
                 Err(error) => error,
             };
@@ -53,7 +53,7 @@ impl Projection {
         let failure = unacceptable();
         let mut attempt = 0;
         loop {
-            match self.try_commit(std::slice::from_ref(alone), Some(&failure)).await {
+            match log::answered(self.try_commit(std::slice::from_ref(alone), Some(&failure))).await {
                 Ok((batch, appended)) => return self.committed(batch, appended, &mut attempt).await,
                 Err(error) => self.store.wait(&error, &mut attempt).await?,
             }
@@ -123,7 +123,7 @@ impl Projection {
                 self.clock.set(now);
                 let places: Vec<Place> = self.positions.keys().copied().collect();
                 let held = loop {
-                    match self.stand(&places).await {
+                    match log::answered(self.stand(&places)).await {
                         Ok((_, held)) => break held,
                         Err(error) => self.store.wait(&error, attempt).await?,
                     }
@@ -160,7 +160,7 @@ impl Projection {
     async fn release_some(&mut self, key: &str) -> Result<bool, Halt> {
         let (mut attempt, mut limit, mut instead) = (0, RELEASED_AT_ONCE, None);
         loop {
-            match self.try_release(key, limit, instead.as_ref()).await {
+            match log::answered(self.try_release(key, limit, instead.as_ref())).await {
                 Ok(None) => return Ok(false),
                 Ok(Some((batch, appended))) => {
                     let unheld = batch.write.unheld.len();

@@ -90,7 +90,7 @@ impl Projection {
         self.revoke();
         let mut attempt = 0;
         loop {
-            match self.stand(places).await {
+            match log::answered(self.stand(places)).await {
                 Ok((stored, held)) => {
                     self.care = Care::new(&stored);
                     let position = |stored: StoredPosition| Position {
@@ -179,7 +179,7 @@ impl Projection {
         for raw in part {
             let before = self.care.before(place(&raw), raw.offset);
             let mut attempt = 0;
-            while let Err(error) = self.note(&raw, before).await {
+            while let Err(error) = log::answered(self.note(&raw, before)).await {
                 self.store.wait(&error, &mut attempt).await?;
             }
             taken.push(if before == Before::Bury {

@@ -1,5 +1,5 @@
-//! The projection's own connection, and how it waits while there is none. No future of it is ever dropped halfway:
-//! a cancelled call would leave a connection that nobody knows the state of.
+//! The projection's own connection, and how it waits while there is none. No future of it is ever dropped halfway,
+//! but with the connection: a cancelled call would leave one that nobody knows the state of.
 
 use std::time::Duration;
 

@@ -1,16 +1,16 @@
 //! The engine's own connection. No future of it is ever dropped halfway, but with the connection: a cancelled call
 //! would leave one that nobody knows the state of.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use sqlx::PgConnection;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
     http::Readiness,
     log::{
-        StoreError,
+        self, StoreError,
         connect::{self, Unfit},
     },
     process::DATABASE,
@@ -18,8 +18,6 @@ use crate::{
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Beyond the server's own limits: the connection is broken without anybody having said so.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) struct Store {
     url: String,
@@ -41,9 +39,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let mut backoff = BACKOFF_MIN;
         loop {
-            let result = timeout(CALL_TIMEOUT, async { call(self.connected().await?).await }).await;
-            let result = result.unwrap_or_else(|_| Err(silent()));
-            match result {
+            match log::answered(async { call(self.connected().await?).await }).await {
                 Err(error) if error.is_infrastructure() => {
                     if self.connection.take().is_some() || backoff == BACKOFF_MIN {
                         warn!(%error, "the database is away; waiting for it");
@@ -73,10 +69,4 @@ impl Store {
         };
         Ok(self.connection.insert(connection))
     }
-}
-
-fn silent() -> StoreError {
-    let seconds = CALL_TIMEOUT.as_secs();
-    let error = io::Error::new(io::ErrorKind::TimedOut, format!("it has not answered for {seconds} s"));
-    StoreError::Unavailable(sqlx::Error::Io(error))
 }

@@ -6,6 +6,7 @@
 pub mod request;
 pub mod error;
 pub mod connect;
+pub mod answered;
 pub mod append;
 pub mod load;
 pub mod tail;
@@ -18,6 +19,7 @@ pub mod store;
 mod headers;
 mod row;
 
+pub use answered::answered;
 pub use append::append;
 pub use cursor::{Lane, advance_cursor, cursor};
 pub use error::StoreError;
