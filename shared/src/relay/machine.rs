@@ -43,7 +43,7 @@ pub enum Input {
     LeadLost,
     /// A producer stands ready that has never been given a message. The answer to [`Output::Rebuild`].
     Rebuilt,
-    /// This process has committed these, without a hole between them.
+    /// This process has committed these, in order. Where another replica committed in between there is a hole.
     Committed(Vec<Entry>),
     /// The lane ends here, or later.
     End(i64),
@@ -213,7 +213,11 @@ impl Leader {
 
     fn step(&mut self, input: Input, limits: &Limits) -> Step {
         match input {
-            Input::Committed(entries) => self.committed(entries, limits)?,
+            Input::Committed(entries) => {
+                for entries in without_holes(entries) {
+                    self.committed(entries, limits)?;
+                }
+            }
             Input::ReadDone(entries) => self.read_done(entries, limits)?,
             Input::Acked(positions) => self.acked(positions)?,
             Input::End(end) => self.end = self.end.max(end),
@@ -377,6 +381,17 @@ impl Leader {
             self.pending.extend(ahead.entries.into_iter().filter(|entry| entry.position > known));
         }
     }
+}
+
+/// Cut where something is missing between two.
+fn without_holes(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut runs = Vec::new();
+    while let Some(hole) = entries.windows(2).position(|pair| pair[0].position + 1 < pair[1].position) {
+        let rest = entries.split_off(hole + 1);
+        runs.push(std::mem::replace(&mut entries, rest));
+    }
+    runs.push(entries);
+    runs
 }
 
 /// The last position, where each follows the one before it.

@@ -178,7 +178,7 @@ impl Shell {
             }
         }
         if !entries.is_empty() {
-            // What this process commits is without a hole, so there is no need to look for more.
+            // Until then this process tells of what it commits, and of a hole in it by what comes after.
             self.next.look = Instant::now() + LOOK_INTERVAL;
             self.step(Lane::Events, Input::Committed(entries));
         }

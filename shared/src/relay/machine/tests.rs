@@ -83,6 +83,17 @@ fn a_hole_in_memory_is_read_from_the_table_and_joined() {
     assert_eq!(machine.step(Input::Acked(vec![1, 2])), [publish([5]), Output::Read { after: 5, limit: 3 }]);
 }
 
+/// Two batches of this process lay in its inbox, and between them another replica committed.
+#[test]
+fn what_others_committed_in_between_is_read_from_the_table() {
+    let mut machine = leader(0);
+    let outputs = machine.step(Input::Committed(entries([1, 2, 5, 6, 9])));
+    assert_eq!(outputs, [publish([1, 2]), Output::Read { after: 2, limit: 3 }]);
+    let outputs = machine.step(Input::ReadDone(entries([3, 4, 5])));
+    assert_eq!(outputs, [publish([3, 4]),]);
+    assert_eq!(machine.halted(), None);
+}
+
 #[test]
 fn what_memory_repeats_is_skipped() {
     let mut machine = leader(5);
@@ -170,7 +181,7 @@ fn it_halts_where_a_position_is_missing() {
     machine.step(Input::Look);
     halts(&mut machine, Input::ReadDone(entries([5, 7])), "6 is missing");
 
-    halts(&mut leader(4), Input::Committed(entries([5, 7])), "6 is missing");
+    halts(&mut leader(4), Input::Committed(entries([6, 5])), "7 is missing");
 }
 
 #[test]
@@ -211,10 +222,13 @@ struct Seen {
     zombie_messages: usize,
     repeats: usize,
     unheard: usize,
+    holes: usize,
 }
 
 struct Relay {
     machine: Machine,
+    /// Committed by its process, and not yet taken.
+    inbox: Vec<Entry>,
     rebuild: bool,
     read: Option<(i64, usize)>,
     save: Option<i64>,
@@ -244,6 +258,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let relay = || Relay {
             machine: Machine::new(LIMITS),
+            inbox: Vec::new(),
             rebuild: false,
             read: None,
             save: None,
@@ -283,6 +298,7 @@ impl World {
 
     /// A session that ended answers nothing any more.
     fn lose_lead(&mut self, who: usize) {
+        self.relays[who].inbox.clear();
         self.relays[who].read = None;
         self.relays[who].save = None;
         self.input(who, Input::LeadLost);
@@ -300,7 +316,14 @@ impl World {
                 if self.rng.random_ratio(1, 10) {
                     self.seen.unheard += 1;
                 } else {
-                    self.input(who, Input::Committed(committed));
+                    self.relays[who].inbox.extend(committed);
+                }
+                // Several batches can lie there, with those of the other in between.
+                if self.rng.random() {
+                    let inbox = std::mem::take(&mut self.relays[who].inbox);
+                    let hole = inbox.windows(2).any(|pair| pair[0].position + 1 != pair[1].position);
+                    self.seen.holes += usize::from(hole);
+                    self.input(who, Input::Committed(inbox));
                 }
             }
             20..40 => self.take(who),
@@ -338,6 +361,7 @@ impl World {
                 let old = std::mem::take(&mut self.relays[who].old);
                 self.relays[who] = Relay {
                     machine: Machine::new(LIMITS),
+                    inbox: Vec::new(),
                     rebuild: false,
                     read: None,
                     save: None,
@@ -452,9 +476,10 @@ fn whatever_fails_nothing_is_lost_and_first_appearances_are_in_order() {
         seen.zombie_messages += run.zombie_messages;
         seen.repeats += run.repeats;
         seen.unheard += run.unheard;
+        seen.holes += run.holes;
     }
-    let Seen { failures, crashes, takeovers, zombie_messages, repeats, unheard } = seen;
-    let faults = [failures, crashes, takeovers, zombie_messages, repeats, unheard];
+    let Seen { failures, crashes, takeovers, zombie_messages, repeats, unheard, holes } = seen;
+    let faults = [failures, crashes, takeovers, zombie_messages, repeats, unheard, holes];
     assert!(
         seeds.is_some() || faults.iter().all(|count| *count > 100),
         "some fault hardly happened: {seen:?}"
