@@ -15,7 +15,7 @@ mod failpoint;
 mod load;
 mod accounted;
 
-use std::{env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
+use std::{collections::BTreeMap, env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
 
 use anyhow::Context;
 use cli::dev::{self, Options, Ports, ServiceStatus, Status};
@@ -90,10 +90,29 @@ impl System {
         Some(Self::alone().await)
     }
 
-    /// One that is started for this test, behind a proxy that stands between the services and Postgres and is told
-    /// where Postgres is. No other test is at work. `name` begins with a hyphen and is part of its folder's name. `None`
-    /// where the system under test is somebody else's.
-    pub async fn behind(mut options: Options, name: &str, server: &watch::Sender<u16>) -> Option<Self> {
+    /// One that is started for this test alone, its services with settings of their own. `name` begins with a hyphen
+    /// and is part of its folder's name. `None` where the system under test is somebody else's.
+    pub async fn of_its_own(name: &str, environment: BTreeMap<String, String>) -> Option<Self> {
+        Self::begin(name, Options { environment, ..Options::default() }, async |_| Ok(())).await
+    }
+
+    /// The same behind a proxy, which stands between the services and Postgres and is told where Postgres is.
+    pub async fn behind(proxy: u16, name: &str, server: &watch::Sender<u16>) -> Option<Self> {
+        let options = Options { postgres_through: Some(proxy), ..Options::default() };
+        Self::begin(name, options, async |options| {
+            let servers = dev::up(&Options { servers_only: true, ..options.clone() }).await?;
+            let port = servers.postgres.rsplit(':').next().and_then(|port| port.parse().ok());
+            server.send_replace(port.context("Postgres has no port")?);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn begin(
+        name: &str,
+        mut options: Options,
+        first: impl AsyncFn(&Options) -> anyhow::Result<()>,
+    ) -> Option<Self> {
         if env::var_os(SYSTEM_VARIABLE).is_some() {
             eprintln!("skipped: it needs a system of its own, and {SYSTEM_VARIABLE} is somebody else's");
             return None;
@@ -103,9 +122,7 @@ impl System {
         options.ports = Ports::Auto;
         let begun = async || {
             let keeper = keeper::watch(&options.dir, name)?;
-            let servers = dev::up(&Options { servers_only: true, ..options.clone() }).await?;
-            let port = servers.postgres.rsplit(':').next().and_then(|port| port.parse().ok());
-            server.send_replace(port.context("Postgres has no port")?);
+            first(&options).await?;
             let status = dev::up(&options).await?;
             let seen = Seen::follow(BrokerSettings::new(status.kafka.clone()))?;
             anyhow::Ok((keeper, status, seen))

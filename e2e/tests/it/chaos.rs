@@ -18,7 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cli::dev::Options;
 use e2e::system::{Edge, Load, Mix, System};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch as channel, time::sleep};
@@ -45,9 +44,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     let seed = env::var(SEED).ok().map_or(1, |text| text.parse().unwrap());
     let seconds = env::var(SECONDS).ok().map_or(SECONDS_IN_THE_GATE, |text| text.parse().unwrap());
     let (proxy, server) = Proxy::listen().await;
-    let options = Options { postgres_through: Some(proxy.port), ..Options::default() };
-    // The proxy learns where Postgres is as soon as its port is chosen, which is before any service starts.
-    let Some(mut system) = System::behind(options, "-chaos", &server).await else { return };
+    let Some(mut system) = System::behind(proxy.port, "-chaos", &server).await else { return };
     let mut tally = Tally::open(seed);
     system.scale(2).await;
 

@@ -8,3 +8,4 @@ mod thousand;
 mod replicas;
 mod restored;
 mod view;
+mod outage;

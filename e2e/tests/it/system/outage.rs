@@ -1,0 +1,170 @@
+//! Somebody is away for a while: nothing is lost, nothing is decided too early, and what cannot be taken is refused.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use e2e::system::{Order, System, record, structured, until};
+use nix::sys::signal::Signal;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+};
+use reqwest::StatusCode;
+use serde_json::json;
+use shared::contract::topics::Topic;
+use uuid::Uuid;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn no_order_expires_while_what_answers_it_waits_in_the_backlog() {
+    let Some(mut system) = System::to_harm().await else { return };
+    let sku = system.stocked(100).await;
+    let deadline = Utc::now() + TimeDelta::seconds(4);
+    let orders: Vec<Order> = (0..20).map(|_| Order::new(&sku, 1, 100)).collect();
+    let create = |order: &Order| {
+        let mut data = order.data();
+        data["deadline_at"] = json!(deadline);
+        record(Topic::OrdersCommands, order.id, &structured("fulfil.order.create.v2", &data))
+    };
+    system.publish(orders.iter().map(create).collect()).await;
+    for order in &orders {
+        system.happens(order.id, "fulfil.order.created.v2").await;
+    }
+    system.signal(system.pid("order-service", 0), Signal::SIGKILL);
+    for order in &orders {
+        system.happens(order.id, "fulfil.payment.authorized.v1").await;
+    }
+    until("the deadline to be over", LIMIT, async || (Utc::now() > deadline).then_some(())).await;
+    // The deadlines are due before the first answer is read.
+    let unconfirmed = orders.iter().filter(|order| !system.seen.has(order.id, "fulfil.order.confirmed.v1"));
+    assert!(unconfirmed.count() > 0, "all was answered before order-service was killed");
+    system.restart("order-service").await;
+    for order in &orders {
+        assert_eq!(system.end(order.id).await, "completed", "{:?}", system.reason(order.id));
+    }
+    system.adds_up_in_the_end().await;
+}
+
+#[tokio::test]
+async fn a_thousand_buyers_of_a_hundred_pieces_get_a_hundred() {
+    const PIECES: i64 = 100;
+    let mut system = System::alone().await;
+    let sku = system.stocked(PIECES).await;
+    let orders: Vec<Order> = (0..1_000).map(|_| Order::new(&sku, 1, 100)).collect();
+    system.publish(orders.iter().map(Order::create).collect()).await;
+    let cancel = |order: &Order| {
+        let data = json!({"order_id": order.id, "reason": "too slow"});
+        record(Topic::OrdersCommands, order.id, &structured("fulfil.order.cancel.v1", &data))
+    };
+    system.publish(orders.iter().step_by(10).map(cancel).collect()).await;
+    let mut completed = 0;
+    for order in &orders {
+        completed += i64::from(system.end(order.id).await == "completed");
+    }
+    assert!((1..=PIECES).contains(&completed), "{completed} were sold");
+    until("the stock to be what is left", LIMIT, async || {
+        (system.seen.levels(&sku) == (PIECES - completed, 0)).then_some(())
+    })
+    .await;
+    system.adds_up_in_the_end().await;
+}
+
+/// Kafka's offsets are for lag tools: nobody reads them.
+#[tokio::test]
+async fn what_becomes_of_the_groups_offsets_changes_nothing() {
+    let Some(mut system) = System::to_harm().await else { return };
+    let sku = system.stocked(1_000).await;
+    let before = complete(&system, &sku, 40).await;
+    let groups = ["order-service", "inventory-service", "payment-service", "projector"];
+    for offset in [Offset::Beginning, Offset::End] {
+        for group in groups {
+            system.signal(system.pid(group, 0), Signal::SIGKILL);
+            // While nobody reads, somebody "resets" the group.
+            let more: Vec<Order> = (0..5).map(|_| Order::new(&sku, 1, 100)).collect();
+            system.publish(more.iter().map(Order::create).collect()).await;
+            commit(&system, group, offset).await;
+            system.restart(group).await;
+            for order in &more {
+                assert_eq!(system.end(order.id).await, "completed");
+            }
+        }
+    }
+    for order in &before {
+        let created = system.seen.story(order.id);
+        let created = created.iter().filter(|told| told.message_type == "fulfil.order.created.v2").count();
+        assert_eq!(created, 1, "nothing was done twice");
+    }
+    system.adds_up_in_the_end().await;
+}
+
+#[tokio::test]
+async fn while_kafka_is_away_http_takes_orders_until_the_backlog_is_full_and_all_of_them_end() {
+    const BACKLOG_MAX: usize = 60;
+    let environment = [("RELAY_BACKLOG_MAX".to_owned(), BACKLOG_MAX.to_string())].into();
+    let Some(mut system) = System::of_its_own("-outage", environment).await else { return };
+    let sku = system.stocked(10_000).await;
+    let kafka = system.status.kafka_pid.unwrap();
+    system.signal(kafka, Signal::SIGKILL);
+    let mut accepted = Vec::new();
+    let body = json!({"user_id": "u1", "lines": [{"sku": sku, "quantity": 1, "unit_price_minor": 100}], "currency": "EUR"});
+    let refused = until("orders to be refused", LIMIT, async || {
+        let answer = system.post("order-service", "/orders", &body).await;
+        match answer.status {
+            StatusCode::ACCEPTED => {
+                accepted.push(answer.body["order_id"].as_str().unwrap().parse::<Uuid>().unwrap());
+                None
+            }
+            _ => Some(answer),
+        }
+    })
+    .await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
+    assert!(accepted.len() >= BACKLOG_MAX, "only {} were taken", accepted.len());
+    // A cancel makes the backlog shorter in the end, so it is taken.
+    let cancelled = accepted[0];
+    let answer = system.post("order-service", &format!("/orders/{cancelled}/cancel"), &json!({})).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+    system.restart("kafka").await;
+    for order in &accepted {
+        let end = system.end(*order).await;
+        assert_eq!(end, if *order == cancelled { "settled" } else { "completed" });
+    }
+    until("orders to be taken again", LIMIT, async || {
+        let answer = system.post("order-service", "/orders", &body).await;
+        (answer.status == StatusCode::ACCEPTED).then_some(())
+    })
+    .await;
+    system.adds_up_in_the_end().await;
+}
+
+async fn complete(system: &System, sku: &str, count: usize) -> Vec<Order> {
+    let orders: Vec<Order> = (0..count).map(|_| Order::new(sku, 1, 100)).collect();
+    system.publish(orders.iter().map(Order::create).collect()).await;
+    for order in &orders {
+        assert_eq!(system.end(order.id).await, "completed");
+    }
+    orders
+}
+
+async fn commit(system: &System, group: &str, offset: Offset) {
+    let (broker, group) = (system.broker.clone(), group.to_owned());
+    let commit = move || {
+        let consumer: BaseConsumer = broker.reader(&group).create().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        for topic in Topic::ALL {
+            for partition in 0..4 {
+                let (low, high) = consumer.fetch_watermarks(topic.name(), partition, LIMIT).unwrap();
+                let next = if offset == Offset::End { high } else { low };
+                offsets.add_partition_offset(topic.name(), partition, Offset::Offset(next)).unwrap();
+            }
+        }
+        consumer.commit(&offsets, CommitMode::Sync)
+    };
+    // The dead member's session must be over before anybody else may commit for the group.
+    let committed = async || {
+        let commit = commit.clone();
+        tokio::task::spawn_blocking(commit).await.unwrap().ok()
+    };
+    until("the group's offsets to be set", LIMIT, committed).await;
+}
