@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
 
 mod readme;
+mod promises;
 mod samples;
 mod reachable;
 mod choreography;
