@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::{
     intake::{self, GROUP, Heard, Unread},
     view::{
+        invariant,
         rows::{Fact, RowId, Rows},
         source::Step,
     },
@@ -228,6 +229,7 @@ impl Batch {
             // A command is executed by the loop, which knows the letter.
             Ok(Heard::Command(..) | Heard::NotOurs) => Outcome::Done,
             Err(Unread::Malformed(stage, malformed)) => {
+                self.rows.broken.extend(invariant::of_unread(&taken.raw, malformed));
                 Outcome::Failed(Failure::malformed(*stage, malformed))
             }
             Err(Unread::Newer { .. }) => Outcome::Newer,

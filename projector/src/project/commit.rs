@@ -9,6 +9,7 @@ use shared::{
     },
     failure::{Failure, poison},
     log::{self, Appended, HeldRow, Move, StoreError},
+    telemetry::metrics::InvariantLabel,
 };
 use sqlx::PgConnection;
 use tracing::{error, info};
@@ -143,6 +144,11 @@ impl Projection {
         self.waiters.tell(&batch.visible);
         self.metrics.duplicates.inc_by(batch.duplicates as u64);
         self.metrics.held_keys.set(self.holds.len() as i64);
+        for broken in &batch.rows.broken {
+            let label = InvariantLabel { invariant: broken.name() };
+            self.metrics.invariant_violations.get_or_create(&label).inc();
+            error!(invariant = broken.name(), "an event broke an invariant");
+        }
         poison::tell(GROUP, &batch.poison, &self.metrics);
         Ok(batch.poison.len())
     }

@@ -11,4 +11,5 @@ pub mod payment;
 pub mod letter;
 pub mod timeline;
 pub mod awaiting;
+pub mod invariant;
 pub mod rows;

@@ -13,6 +13,7 @@ use shared::contract::{
 use uuid::Uuid;
 
 use super::{
+    invariant::{self, Broken},
     letter::{LetterRecord, LetterRow},
     order::{self, OrderRow},
     payment,
@@ -51,6 +52,15 @@ pub struct Rows {
     pub changed: BTreeSet<RowId>,
     /// Orders whose first event is among what was folded.
     pub begun: BTreeSet<OrderId>,
+    /// Invariants that were broken by what was folded, each time.
+    pub broken: Vec<Broken>,
+}
+
+/// How a row stood before a fact.
+#[derive(Default)]
+struct Seen {
+    broken: Vec<Broken>,
+    stage: Option<order::Stage>,
 }
 
 impl Fact {
@@ -137,6 +147,7 @@ impl Rows {
 
     fn fold_ours(&mut self, fact: &Fact, version: i64) -> Result<Step, Failed> {
         let (at, event_type) = (fact.time(), fact.envelope.message_type.as_str());
+        let before = self.seen(fact);
         let step = match &fact.message {
             Message::Order(event) => {
                 let id = event.order_id();
@@ -171,13 +182,17 @@ impl Rows {
             Message::Stock(event) => {
                 let sku = event.sku();
                 let row = self.stocks.entry(sku.clone()).or_insert_with(|| StockRow::new(sku.clone()));
-                row.levels.apply(
+                let step = row.levels.apply(
                     || StreamName::stock(sku),
                     event_type,
                     version,
                     at,
                     |state| stock::evolve_levels(state, event),
-                )
+                );
+                if let Err(Failed::Impossible { .. }) = &step {
+                    self.broken.push(Broken::StockSum);
+                }
+                step
             }
             // Commands are not folded; nobody reads their topics here.
             Message::OrderCommand(_) | Message::StockCommand(_) | Message::DeadLetterCommand(_) => {
@@ -185,6 +200,7 @@ impl Rows {
             }
         }?;
         if step == Step::Applied {
+            self.watch(fact, &before);
             self.changed.extend(fact.row());
             if let Message::Order(OrderEvent::Created(created)) = &fact.message {
                 self.begun.insert(created.order_id);
@@ -207,6 +223,27 @@ impl Rows {
         row.foreign = true;
         self.changed.insert(RowId::Order(id));
         Step::Applied
+    }
+
+    /// What the row of a fact breaks already, and how far its order is.
+    fn seen(&self, fact: &Fact) -> Seen {
+        let Some(RowId::Order(id)) = fact.row() else { return Seen::default() };
+        self.orders.get(&id).map_or_else(Seen::default, |row| Seen {
+            broken: invariant::of_order(row),
+            stage: row.order.state.as_ref().map(|order| order.stage.clone()),
+        })
+    }
+
+    /// Counts what a fact has broken and was whole before it.
+    fn watch(&mut self, fact: &Fact, before: &Seen) {
+        let Some(RowId::Order(id)) = fact.row() else { return };
+        let Some(row) = self.orders.get(&id) else { return };
+        let now = invariant::of_order(row).into_iter();
+        self.broken.extend(now.filter(|broken| !before.broken.contains(broken)));
+        let stage = row.order.state.as_ref().map(|order| &order.stage);
+        let end =
+            before.stage.as_ref().zip(stage).and_then(|(before, after)| invariant::of_end(before, after));
+        self.broken.extend(end);
     }
 
     fn order(&mut self, id: OrderId) -> &mut OrderRow {

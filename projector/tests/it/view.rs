@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use projector::view::{
     awaiting::{Limits, awaiting},
+    invariant::{Broken, of_unread},
     order::OrderRow,
     payment::PaymentStatus,
     rows::{Fact, Rows},
@@ -12,12 +13,13 @@ use projector::view::{
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 use shared::contract::{
-    Timestamp,
+    Malformed, Timestamp,
     envelope::{self, Mode, Raw, encode_manual},
     ids::OrderId,
     message::Message,
-    order::{OrderCompleted, OrderConfirmed},
-    payment::PaymentDeclined,
+    order::{CancelReason, CancelStage, CancelledBy, OrderCancelled, OrderCompleted, OrderConfirmed},
+    payment::{PaymentDeclined, PaymentRefunded},
+    stock::{StockEvent, StockRestocked},
     topics::Topic,
 };
 use uuid::Uuid;
@@ -61,6 +63,7 @@ proptest! {
         let first = fold(&interleave(&sent, &mut StdRng::seed_from_u64(one)));
         let second = fold(&interleave(&sent, &mut StdRng::seed_from_u64(other)));
         prop_assert_eq!(&first, &second);
+        prop_assert_eq!(&first.broken, &[], "what is right is no alarm in any order");
         prop_assert_eq!(without_counts(first), fold(&world.in_order()));
     }
 }
@@ -207,4 +210,66 @@ fn a_missing_version_fails_and_leaves_no_trace() {
         assert_eq!(rows.fold(&fact).unwrap_err().code(), "impossible-event");
         assert!(rows.changed.is_empty() && rows.timeline.is_empty());
     }
+}
+
+/// A completed order, and one more event of it by a service of ours that no right service would write.
+fn with_one_more(topic: Topic, message: impl FnOnce(OrderId) -> Message) -> Rows {
+    let (world, row) = played(Path::Completed);
+    let mut rows = fold(&world.in_order());
+    assert_eq!(rows.broken, []);
+    let last = world.in_order().into_iter().filter(|raw| raw.topic == topic).next_back().unwrap();
+    let mut fact = fact(&last);
+    fact.message = message(row.order_id);
+    fact.envelope.sequence = fact.envelope.sequence.map(|sequence| sequence + 1);
+    fact.envelope.id = Uuid::from_u128(79);
+    rows.fold(&fact).unwrap();
+    // A repeat is no second violation.
+    rows.fold(&fact).unwrap();
+    rows
+}
+
+#[test]
+fn an_order_that_is_completed_and_cancelled_is_an_alarm() {
+    let rows = with_one_more(Topic::OrdersEvents, |order_id| {
+        let (reason, by, stage) = (CancelReason::Operator, CancelledBy::Operator, CancelStage::Confirmed);
+        Message::Order(OrderCancelled { order_id, reason, by, note: None, stage }.into())
+    });
+    assert_eq!(rows.broken, [Broken::CompletedAndCancelled]);
+}
+
+#[test]
+fn a_completed_order_whose_goods_or_money_went_back_is_an_alarm() {
+    let rows = with_one_more(Topic::InventoryEvents, |order_id| {
+        Message::Reservation(StockRestocked { order_id, lines: Vec::new() }.into())
+    });
+    assert_eq!(rows.broken, [Broken::CompletedWithoutGoods]);
+    let refunded = |order_id| Message::Payment(PaymentRefunded { order_id }.into());
+    let rows = with_one_more(Topic::PaymentsEvents, refunded);
+    assert_eq!(rows.broken, [Broken::CompletedWithoutMoney]);
+}
+
+#[test]
+fn levels_that_do_not_add_up_are_an_alarm_and_are_not_taken() {
+    let (world, _) = played(Path::Completed);
+    let stock: Vec<Raw> =
+        world.in_order().into_iter().filter(|raw| raw.topic == Topic::InventoryStock).collect();
+    let mut rows = Rows::default();
+    let mut received = fact(&stock[0]);
+    let Message::Stock(StockEvent::Received(event)) = &mut received.message else { panic!("not a receipt") };
+    event.on_hand += 1;
+    assert_eq!(rows.fold(&received).unwrap_err().code(), "impossible-event");
+    assert_eq!(rows.broken, [Broken::StockSum]);
+}
+
+#[test]
+fn levels_out_of_bounds_are_an_alarm_where_a_service_of_ours_wrote_them() {
+    let (mut world, row) = played(Path::Completed);
+    world.plant(by_hand(row.order_id));
+    let all = world.in_order();
+    let malformed = Malformed::at("limit", "/on_hand", "out of bounds");
+    let ours = all.iter().find(|raw| raw.topic == Topic::InventoryStock).unwrap();
+    assert_eq!(of_unread(ours, &malformed), Some(Broken::StockBounds));
+    assert_eq!(of_unread(ours, &Malformed::at("limit", "/sku", "too long")), None);
+    let foreign = Raw { topic: Topic::InventoryStock, ..all.last().unwrap().clone() };
+    assert_eq!(of_unread(&foreign, &malformed), None);
 }
