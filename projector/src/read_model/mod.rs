@@ -3,5 +3,6 @@
 
 pub mod schema;
 pub mod load;
+pub mod whole;
 pub mod write;
 pub mod query;

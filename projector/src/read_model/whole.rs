@@ -1,0 +1,105 @@
+//! The whole view at one moment, for those who check it against the topics.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use shared::{
+    consumer::Place,
+    contract::{
+        Timestamp,
+        ids::{OrderId, Sku},
+        topics::Topic,
+    },
+    log::StoreError,
+};
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
+
+use super::load::{damage, order_id};
+use crate::view::{
+    letter::LetterRow,
+    order::OrderRow,
+    rows::Rows,
+    stock::StockRow,
+    timeline::{Entry, EntryId},
+};
+
+/// All tables of a view.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct View {
+    /// Next offsets: the view is the fold of what is before them.
+    pub positions: HashMap<Place, i64>,
+    pub rows: Rows,
+    /// What stands beside the state of an order for queries.
+    pub copies: BTreeMap<OrderId, Copies>,
+    /// Which orders want a sku, and since when.
+    pub wanted: BTreeSet<(Sku, Timestamp, OrderId)>,
+}
+
+/// Columns that repeat an order's state.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Copies {
+    pub status: Option<String>,
+    pub user_id: Option<String>,
+    pub created_at: Option<Timestamp>,
+}
+
+/// Reads a view; its schema must be the first that the connection looks in. In one transaction that sees one
+/// moment, rows and positions belong together.
+pub async fn whole(connection: &mut PgConnection) -> Result<View, StoreError> {
+    let mut view = View::default();
+    let orders = sqlx::query("select * from order_view").fetch_all(&mut *connection).await?;
+    for row in &orders {
+        let order = OrderRow::from_row(row)?;
+        let copies = Copies {
+            status: row.try_get("status")?,
+            user_id: row.try_get("user_id")?,
+            created_at: row.try_get("created_at")?,
+        };
+        view.copies.insert(order.order_id, copies);
+        view.rows.orders.insert(order.order_id, order);
+    }
+    let stocks: Vec<StockRow> =
+        sqlx::query_as("select * from stock_view").fetch_all(&mut *connection).await?;
+    view.rows.stocks = stocks.into_iter().map(|row| (row.sku.clone(), row)).collect();
+    let letters: Vec<LetterRow> =
+        sqlx::query_as("select * from dead_letter_view").fetch_all(&mut *connection).await?;
+    view.rows.letters = letters.into_iter().map(|row| (row.id, row)).collect();
+    let entries = sqlx::query("select * from timeline").fetch_all(&mut *connection).await?;
+    view.rows.timeline = entries.iter().map(entry).collect::<sqlx::Result<_>>()?;
+    let wanted = sqlx::query("select * from order_sku").fetch_all(&mut *connection).await?;
+    view.wanted = wanted.iter().map(wish).collect::<sqlx::Result<_>>()?;
+    let positions = sqlx::query("select topic, partition, next from position").fetch_all(connection).await?;
+    for row in &positions {
+        if let Some(next) = row.try_get("next")? {
+            view.positions.insert((topic(row)?, row.try_get("partition")?), next);
+        }
+    }
+    Ok(view)
+}
+
+fn entry(row: &PgRow) -> sqlx::Result<(EntryId, Entry)> {
+    let entry = Entry {
+        order_id: order_id(row, "order_id")?,
+        topic: topic(row)?,
+        key: row.try_get("key")?,
+        sequence: row.try_get("sequence")?,
+        event_id: row.try_get("event_id")?,
+        event_type: row.try_get("type")?,
+        service: row.try_get("service")?,
+        time: row.try_get("time")?,
+        position: row.try_get("position")?,
+        cause: row.try_get("cause")?,
+        data: row.try_get("data")?,
+        deliveries: row.try_get("deliveries")?,
+    };
+    Ok((entry.id(), entry))
+}
+
+fn wish(row: &PgRow) -> sqlx::Result<(Sku, Timestamp, OrderId)> {
+    let sku: &str = row.try_get("sku")?;
+    let sku = sku.parse().map_err(|_| damage("sku"))?;
+    Ok((sku, row.try_get("created_at")?, order_id(row, "order_id")?))
+}
+
+fn topic(row: &PgRow) -> sqlx::Result<Topic> {
+    Topic::parse(row.try_get("topic")?).ok_or_else(|| damage("topic"))
+}
