@@ -5,6 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use payment_service::provider::{PaymentProvider, http::HttpProvider};
+use projector::{
+    intake,
+    read_model::{
+        schema,
+        whole::{View, whole},
+    },
+};
 use shared::{
     broker::BrokerSettings,
     contract::{Timestamp, topics::Topic},
@@ -14,7 +21,7 @@ use sqlx::PgConnection;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::{ServiceLog, World};
+use super::{ServiceLog, World, fold};
 use crate::{
     kafka::{From, Reader},
     place::Place,
@@ -58,8 +65,10 @@ impl Sources {
 pub async fn load(sources: &Sources) -> anyhow::Result<World> {
     let mut world = World { now: chrono::Utc::now(), ..World::default() };
     for (service, url) in &sources.databases {
-        let log = database(service, url).await.with_context(|| format!("the database of {service}"))?;
+        let (log, view) =
+            database(service, url).await.with_context(|| format!("the database of {service}"))?;
         world.services.push(log);
+        world.view = world.view.or(view);
     }
     if let Some(url) = &sources.provider {
         let provider = HttpProvider::new(url.parse()?, PROVIDER_TIMEOUT)?;
@@ -88,8 +97,14 @@ pub async fn load_quiet(sources: &Sources, timeout: Duration) -> anyhow::Result<
     }
 }
 
-async fn database(service: &str, url: &str) -> anyhow::Result<ServiceLog> {
-    let mut connection = log::connect::connect(url, "fulfil doctor").await?;
+async fn database(service: &str, url: &str) -> anyhow::Result<(ServiceLog, Option<View>)> {
+    let is_projector = service == intake::GROUP;
+    let mut connection = if is_projector {
+        // What waits in the projector is the view's.
+        schema::connection(url, "fulfil doctor", schema::SERVED).await?
+    } else {
+        log::connect::connect(url, "fulfil doctor").await?
+    };
     // One snapshot for all of it.
     sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
     let mut log = ServiceLog { service: service.to_owned(), ..ServiceLog::default() };
@@ -110,7 +125,11 @@ async fn database(service: &str, url: &str) -> anyhow::Result<ServiceLog> {
     let keys: Vec<String> =
         sqlx::query_scalar("select distinct key from held_message").fetch_all(&mut connection).await?;
     log.held = log::held_messages(&mut connection, &keys, HELD_PER_KEY).await?;
-    Ok(log)
+    if let Some(fingerprint) = fold::fingerprint(service) {
+        log.snapshots = log::snapshots(&mut connection, fingerprint).await?;
+    }
+    let view = if is_projector { Some(whole(&mut connection).await?) } else { None };
+    Ok((log, view))
 }
 
 async fn letter_ids(connection: &mut PgConnection) -> anyhow::Result<Vec<Uuid>> {

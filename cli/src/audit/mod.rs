@@ -2,7 +2,8 @@
 //! books as they were loaded. The checks are pure, so that each can be shown to see what it is there for.
 //!
 //! 1 stock adds up; 2 an order has its goods and its money or neither; 3 every order ends once; 4 the provider's
-//! books are ours; 5 the logs are whole and on their topics; 7 dead letters are what died, and all of it.
+//! books are ours; 5 the logs are whole and on their topics; 6 states are folds of their events, and the view is one of
+//! the topics; 7 dead letters are what died, and all of it; 8 what clients were told is so.
 
 mod world;
 mod load;
@@ -10,14 +11,20 @@ mod stock;
 mod order;
 mod payment;
 mod log;
+mod fold;
+mod view;
 mod letter;
+mod told;
+mod conservation;
 #[cfg(test)]
 mod tests;
 
 use serde::Serialize;
 use shared::contract::envelope::Mode;
 
+pub use conservation::Conservation;
 pub use load::{Sources, load, load_quiet};
+pub use told::{Answer, Asked, Told};
 pub use world::{ServiceLog, World};
 
 /// How much may be asked of what was loaded.
@@ -46,13 +53,15 @@ pub struct Violation {
 }
 
 /// What the numbers stand for.
-pub const INVARIANTS: [(u8, &str); 6] = [
+pub const INVARIANTS: [(u8, &str); 8] = [
     (1, "stock adds up"),
     (2, "goods and money, or neither"),
     (3, "every order ends, once"),
     (4, "the provider's books are ours"),
     (5, "logs are whole and published"),
+    (6, "states and view are folds"),
     (7, "dead letters are what died"),
+    (8, "clients were told the truth"),
 ];
 
 /// All that is wrong, by invariant.
@@ -62,7 +71,10 @@ pub fn audit(world: &World, rules: &Rules) -> Vec<Violation> {
     found.extend(order::check(world, rules));
     found.extend(payment::check(world, rules));
     found.extend(log::check(world, rules));
+    found.extend(fold::check(world));
+    found.extend(view::check(world, rules));
     found.extend(letter::check(world, rules));
+    found.extend(told::check(world));
     found.sort();
     found
 }

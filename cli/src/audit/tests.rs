@@ -1,5 +1,9 @@
 //! A world that is right, and every way to break it that a check is there for.
 
+mod fold;
+mod told;
+mod view;
+
 use bytes::Bytes;
 use payment_service::domain::record::{Record, Said};
 use serde_json::{Value, json};
@@ -17,8 +21,8 @@ use shared::{
 
 use super::{Rules, ServiceLog, Violation, World, audit};
 
-const COMPLETED: &str = "0198f3c2-5a10-7c31-9d44-0a4be1c25f01";
-const CANCELLED: &str = "0198f3c2-5a10-7c31-9d44-0a4be1c25f02";
+pub(super) const COMPLETED: &str = "0198f3c2-5a10-7c31-9d44-0a4be1c25f01";
+pub(super) const CANCELLED: &str = "0198f3c2-5a10-7c31-9d44-0a4be1c25f02";
 const QUIET: Rules = Rules { quiet: true, mode: Mode::Development, letters: Some(1) };
 
 fn order(id: &str) -> OrderId {
@@ -26,7 +30,7 @@ fn order(id: &str) -> OrderId {
 }
 
 /// One order that was completed, one that was cancelled after its money was set aside, and one dead letter.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut order_log = log("order-service");
     let mut inventory = log("inventory-service");
     let mut payment = log("payment-service");
@@ -93,6 +97,7 @@ fn world() -> World {
         messages: Vec::new(),
         provider: Some(vec![record(COMPLETED, true), record(CANCELLED, false)]),
         now: "2026-11-24T10:03:00Z".parse().unwrap(),
+        ..World::default()
     };
     publish(&mut world);
     world.messages.push(on_dead_letters(&poison));
@@ -100,11 +105,11 @@ fn world() -> World {
     world
 }
 
-fn log(service: &str) -> ServiceLog {
+pub(super) fn log(service: &str) -> ServiceLog {
     ServiceLog { service: service.to_owned(), ..ServiceLog::default() }
 }
 
-fn append(log: &mut ServiceLog, stream: &str, name: &str, data: Value) {
+pub(super) fn append(log: &mut ServiceLog, stream: &str, name: &str, data: Value) {
     let position = log.events.len() as i64 + 1;
     let version = log.events.iter().filter(|event| event.stream.as_str() == stream).count() as i64 + 1;
     log.events.push(Recorded {
@@ -123,11 +128,11 @@ fn append(log: &mut ServiceLog, stream: &str, name: &str, data: Value) {
     log.published = position;
 }
 
-fn stock(log: &mut ServiceLog, name: &str, data: Value) {
+pub(super) fn stock(log: &mut ServiceLog, name: &str, data: Value) {
     append(log, "stock-A", &format!("stock.{name}.v1"), merged(json!({"sku": "A"}), data));
 }
 
-fn merged(mut a: Value, b: Value) -> Value {
+pub(super) fn merged(mut a: Value, b: Value) -> Value {
     a.as_object_mut().unwrap().extend(b.as_object().unwrap().clone());
     a
 }

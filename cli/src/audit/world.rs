@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use payment_service::domain::record::Record;
+use projector::read_model::whole::View;
 use shared::{
     contract::{
         Timestamp,
@@ -14,8 +15,10 @@ use shared::{
         stock::{ReservationEvent, StockEvent},
         topics::Topic,
     },
-    log::{HeldRow, StoredLetter},
+    log::{HeldRow, Snapshot, StoredLetter},
 };
+
+use super::{Told, view::behind};
 
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -24,6 +27,10 @@ pub struct World {
     pub messages: Vec<Raw>,
     /// `None` where the provider was not asked.
     pub provider: Option<Vec<Record>>,
+    /// `None` where there is no projector.
+    pub view: Option<View>,
+    /// What clients were told, where somebody wrote that down.
+    pub told: Vec<Told>,
     pub now: Timestamp,
 }
 
@@ -37,6 +44,8 @@ pub struct ServiceLog {
     pub letters: Vec<StoredLetter>,
     /// Messages that wait.
     pub held: Vec<HeldRow>,
+    /// Stored folds, of this build's form.
+    pub snapshots: Vec<Snapshot>,
 }
 
 /// A message on a topic as one of ours.
@@ -46,13 +55,16 @@ pub(super) struct Read<'a> {
 }
 
 impl World {
-    /// Whether every order has ended and every event is out. What cannot end by itself is not waited for.
+    /// Whether every order has ended, every event is out and the view has it. What cannot end by itself is not waited for.
     pub fn is_quiet(&self) -> bool {
         let ended = |events: &Vec<OrderEvent>| {
             events.iter().any(|event| matches!(event, OrderEvent::Completed(_) | OrderEvent::Settled(_)))
         };
         let out = |log: &ServiceLog| log.published >= log.events.len() as i64;
-        self.orders().values().all(ended) && self.services.iter().all(out)
+        let seen = |view: &View| behind(self, view).next().is_none();
+        self.orders().values().all(ended)
+            && self.services.iter().all(out)
+            && self.view.as_ref().is_none_or(seen)
     }
 
     /// Every event that reads as one of its type, with its place.
