@@ -17,6 +17,13 @@ pub(super) fn check(world: &World, rules: &Rules) -> Vec<Violation> {
     found
 }
 
+/// Keys that have an order of their own.
+pub(super) fn streams(world: &World) -> usize {
+    let streams: HashSet<&StreamName> =
+        world.services.iter().flat_map(|log| &log.events).map(|event| &event.stream).collect();
+    streams.len()
+}
+
 fn gapless(log: &ServiceLog) -> Vec<Violation> {
     let mut found = Vec::new();
     let (mut versions, mut ids) = (HashMap::<&StreamName, i64>::new(), HashSet::new());

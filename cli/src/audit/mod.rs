@@ -79,6 +79,35 @@ pub fn audit(world: &World, rules: &Rules) -> Vec<Violation> {
     found
 }
 
+/// What an audit of a world compares for an invariant: so many of what. Nothing where there was nothing to look at.
+pub fn compared(world: &World, invariant: u8) -> Vec<(&'static str, usize)> {
+    let events = || world.services.iter().map(|log| log.events.len()).sum::<usize>();
+    let of_logs = |count: fn(&ServiceLog) -> usize| world.services.iter().map(count).sum::<usize>();
+    let compared = match invariant {
+        1 => vec![("skus", world.stocks().len()), ("reservations", world.reservations().len())],
+        2 | 3 => vec![("orders", world.orders().len())],
+        4 => vec![
+            ("payments", world.payments().len()),
+            ("records of the provider", world.provider.as_ref().map_or(0, Vec::len)),
+        ],
+        5 => vec![
+            ("positions", events()),
+            ("streams", log::streams(world)),
+            ("messages", world.messages.iter().filter(|raw| raw.topic.is_events()).count()),
+        ],
+        6 => vec![
+            ("rows of the view", world.view.as_ref().map_or(0, view::rows)),
+            ("snapshots", of_logs(|log| log.snapshots.len())),
+        ],
+        7 => {
+            vec![("dead letters", of_logs(|log| log.letters.len())), ("held", of_logs(|log| log.held.len()))]
+        }
+        8 => vec![("answers", world.told.len())],
+        _ => Vec::new(),
+    };
+    compared.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
 fn violation(invariant: u8, subject: impl ToString, detail: impl Into<String>) -> Violation {
     Violation { invariant, subject: subject.to_string(), detail: detail.into() }
 }
