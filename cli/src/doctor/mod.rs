@@ -129,7 +129,8 @@ fn report(violations: &[Violation], world: &World, output: Output) -> anyhow::Re
         }
         let compared: Vec<String> =
             compared.iter().map(|(what, number)| format!("{} {what}", count(*number as i64))).collect();
-        let compared = compared.join(", ");
+        let compared =
+            if compared.is_empty() { "nothing to compare".to_owned() } else { compared.join(", ") };
         if broken.is_empty() {
             line(name, State::Ok, &compared, output);
             continue;
