@@ -217,7 +217,7 @@ fn with_one_more(topic: Topic, message: impl FnOnce(OrderId) -> Message) -> Rows
     let (world, row) = played(Path::Completed);
     let mut rows = fold(&world.in_order());
     assert_eq!(rows.broken, []);
-    let last = world.in_order().into_iter().filter(|raw| raw.topic == topic).next_back().unwrap();
+    let last = world.in_order().into_iter().rfind(|raw| raw.topic == topic).unwrap();
     let mut fact = fact(&last);
     fact.message = message(row.order_id);
     fact.envelope.sequence = fact.envelope.sequence.map(|sequence| sequence + 1);
