@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cli::audit::{Rules, Sources, Violation, audit, load, load_quiet};
+use cli::audit::{Rules, Sources, Told, Violation, audit, load, load_quiet};
 use shared::contract::envelope::Mode;
 
 use super::System;
@@ -19,9 +19,15 @@ impl System {
 
     /// The same for a test that has the system alone: every order must have ended.
     pub async fn adds_up_in_the_end(&mut self) {
+        self.adds_up_with(&[]).await;
+    }
+
+    /// The same, and what clients were told is so.
+    pub async fn adds_up_with(&mut self, told: &[Told]) {
         self.nobody_died().await;
-        let world =
+        let mut world =
             load_quiet(&self.sources(), QUIET_LIMIT).await.unwrap_or_else(|error| panic!("{error:#}"));
+        world.told = told.to_vec();
         report(audit(&world, &rules(true)));
     }
 

@@ -12,15 +12,20 @@ use std::{
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 use cli::{
+    audit::{Answer, Asked, Told},
     event::{BAD_KINDS, Bad},
     kafka::{Record, publish},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use shared::{
     broker::BrokerSettings,
-    contract::{dead_letter::dead_letter_id, ids::named, topics::Topic},
+    contract::{
+        dead_letter::dead_letter_id,
+        ids::{OrderId, named},
+        topics::Topic,
+    },
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -73,6 +78,8 @@ pub struct Journal {
     pub refused: BTreeSet<Uuid>,
     /// No answer, or 5xx: once or not at all.
     pub unknown: BTreeSet<Uuid>,
+    /// The same and what was said of deliveries of stock, for the audit.
+    pub told: Vec<Told>,
 }
 
 /// Where traffic goes to. Cheap to clone; every call to it ends by itself.
@@ -108,12 +115,6 @@ pub struct Wave {
     callbacks: Vec<Uuid>,
 }
 
-enum Told {
-    Accepted(Uuid),
-    Refused(Uuid),
-    Unknown(Uuid),
-}
-
 impl Edge {
     pub fn new(broker: BrokerSettings, orders: &str, inventory: &str, payments: &str) -> Self {
         let client = Client::builder().no_proxy().timeout(CLIENT_TIMEOUT).build();
@@ -124,6 +125,23 @@ impl Edge {
 
     async fn post(&self, url: String, body: &Value) -> Option<StatusCode> {
         Some(self.client.post(url).json(body).send().await.ok()?.status())
+    }
+
+    /// What the sender takes away from it.
+    async fn ask(asked: Asked, request: RequestBuilder) -> Told {
+        let unknown = |asked| Told { asked, answer: Answer::Unknown, token: None };
+        let Ok(response) = request.send().await else { return unknown(asked) };
+        let status = response.status();
+        if status.is_client_error() {
+            return Told { asked, answer: Answer::Refused, token: None };
+        }
+        // Cut off in the middle of a 202 is as good as no answer.
+        let Ok(body) = response.json::<Value>().await else { return unknown(asked) };
+        if !status.is_success() {
+            return unknown(asked);
+        }
+        let token = serde_json::from_value(body["token"].clone()).ok();
+        Told { asked, answer: Answer::Ok, token }
     }
 }
 
@@ -261,19 +279,17 @@ impl Load {
         while let Some(told) = calls.join_next().await {
             self.note(told.unwrap_or_else(|panic| panic!("{panic}")));
         }
+        let mut receipts = JoinSet::new();
+        for sku in wave.receipts {
+            let edge = edge.clone();
+            receipts.spawn(async move { receive(&edge, &sku).await });
+        }
         let mut calls = JoinSet::new();
         for order in wave.cancels {
             let edge = edge.clone();
             calls.spawn(async move {
                 let url = format!("{}/orders/{order}/cancel", edge.orders);
                 edge.post(url, &json!({"reason": "changed my mind"})).await
-            });
-        }
-        for sku in wave.receipts {
-            let edge = edge.clone();
-            calls.spawn(async move {
-                let body = json!({"quantity": 1, "reference": Uuid::now_v7()});
-                edge.post(format!("{}/stock/{sku}/receive", edge.inventory), &body).await
             });
         }
         for order in wave.callbacks {
@@ -285,15 +301,21 @@ impl Load {
         }
         // What they are answered is in the invariants of stock and money.
         calls.join_all().await;
+        let told = receipts.join_all().await;
+        self.journal.told.extend(told);
     }
 
     fn note(&mut self, told: Vec<Told>) {
         for told in told {
-            match told {
-                Told::Accepted(order) => drop(self.journal.accepted.insert(order)),
-                Told::Refused(order) => drop(self.journal.refused.insert(order)),
-                Told::Unknown(order) => drop(self.journal.unknown.insert(order)),
+            if let Asked::Order { order_id } = &told.asked {
+                let orders = match told.answer {
+                    Answer::Ok => &mut self.journal.accepted,
+                    Answer::Refused => &mut self.journal.refused,
+                    Answer::Unknown => &mut self.journal.unknown,
+                };
+                orders.insert(order_id.uuid());
             }
+            self.journal.told.push(told);
         }
     }
 }
@@ -301,29 +323,36 @@ impl Load {
 async fn create(edge: &Edge, key: Uuid, order: &Order) -> Vec<Told> {
     let body = json!({"user_id": order.user, "lines": order.data()["lines"], "currency": "EUR"});
     let request = edge.client.post(format!("{}/orders", edge.orders)).json(&body);
-    let answer = request.header("Idempotency-Key", key.to_string()).send().await;
-    vec![match answer.map(|answer| answer.status()) {
-        Ok(status) if status.is_success() => Told::Accepted(order.id),
-        Ok(status) if status.is_client_error() => Told::Refused(order.id),
-        _ => Told::Unknown(order.id),
-    }]
+    vec![Edge::ask(asked(order.id), request.header("Idempotency-Key", key.to_string())).await]
+}
+
+async fn receive(edge: &Edge, sku: &str) -> Told {
+    let reference = Uuid::now_v7().to_string();
+    let body = json!({"quantity": 1, "reference": reference});
+    let request = edge.client.post(format!("{}/stock/{sku}/receive", edge.inventory)).json(&body);
+    let sku = sku.parse().unwrap_or_else(|error| panic!("{sku}: {error}"));
+    Edge::ask(Asked::Stock { sku, reference }, request).await
+}
+
+fn asked(order: Uuid) -> Asked {
+    let order_id = OrderId::new(order).unwrap_or_else(|| panic!("{order} is no order"));
+    Asked::Order { order_id }
 }
 
 async fn publish_all(broker: BrokerSettings, records: Vec<Record>, published: Vec<Uuid>) -> Vec<Told> {
+    let told = |order, answer| Told { asked: asked(order), answer, token: None };
     let keys: Vec<Option<Bytes>> = records.iter().map(|record| record.key.clone()).collect();
     let sent = tokio::task::spawn_blocking(move || publish(&broker, &records, None)).await;
-    let Ok(Ok(results)) = sent else { return published.into_iter().map(Told::Unknown).collect() };
-    let mut lost = BTreeSet::new();
-    for (key, result) in keys.iter().zip(&results) {
-        if result.is_err() {
-            lost.insert(key.clone());
-        }
-    }
-    let told = |order: Uuid| match lost.contains(&Some(Bytes::from(order.to_string()))) {
-        true => Told::Unknown(order),
-        false => Told::Accepted(order),
+    let Ok(Ok(results)) = sent else {
+        return published.into_iter().map(|order| told(order, Answer::Unknown)).collect();
     };
-    published.into_iter().map(told).collect()
+    let failed = keys.iter().zip(&results).filter(|(_, result)| result.is_err());
+    let lost: BTreeSet<&Option<Bytes>> = failed.map(|(key, _)| key).collect();
+    let answer = |order: Uuid| match lost.contains(&Some(Bytes::from(order.to_string()))) {
+        true => told(order, Answer::Unknown),
+        false => told(order, Answer::Ok),
+    };
+    published.into_iter().map(answer).collect()
 }
 
 fn cancel(order: Uuid) -> Record {

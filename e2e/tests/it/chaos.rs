@@ -8,7 +8,6 @@
 mod proxy;
 mod fault;
 mod break_it;
-mod conservation;
 mod recovery;
 mod watch;
 mod tally;
@@ -79,7 +78,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     let watched = watch.stop().await;
     let view = system.get("projector", "/orders?limit=1").await;
     assert!(view.status.is_success(), "the view does not answer: {view:?}");
-    system.adds_up_in_the_end().await;
+    system.adds_up_with(&load.journal.told).await;
     assert!(proxy.lost() > 0, "no answer was ever lost after its commit");
     tally.report(&system, &load, &watched, proxy.lost(), begun.elapsed());
 }

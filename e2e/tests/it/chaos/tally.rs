@@ -11,7 +11,7 @@ use std::{
 
 use e2e::system::{Load, System};
 
-use super::{conservation::Conservation, fault::Fault, recovery::Recovery};
+use super::{fault::Fault, recovery::Recovery, watch::Watched};
 
 #[derive(Default)]
 struct Kind {
@@ -65,7 +65,7 @@ impl Tally {
         &mut self,
         system: &System,
         load: &Load,
-        watched: &Conservation,
+        watched: &Watched,
         lost: u64,
         took: Duration,
     ) {

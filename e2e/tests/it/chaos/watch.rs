@@ -5,16 +5,22 @@ use std::{
     time::Duration,
 };
 
+use cli::audit::Conservation;
 use e2e::system::System;
 use tokio::{sync::watch as channel, task::JoinHandle, time::sleep};
 
-use super::{conservation::Conservation, fault::SERVICES};
+use super::fault::SERVICES;
 
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Watch {
     violations: Arc<Mutex<Vec<String>>>,
-    watching: JoinHandle<Conservation>,
+    watching: JoinHandle<Watched>,
+}
+
+pub(crate) struct Watched {
+    pub(crate) events: i64,
+    pub(crate) looks: u64,
 }
 
 impl Watch {
@@ -27,18 +33,17 @@ impl Watch {
         let violations = Arc::new(Mutex::new(Vec::new()));
         let found = Arc::clone(&violations);
         let watching = tokio::spawn(async move {
-            let mut conservation = Conservation::default();
+            let (mut conservation, mut looks) = (Conservation::default(), 0);
             loop {
                 // Once more after the end, over all that there is.
                 let is_over = *stopped.borrow();
-                for (service, url) in &logs {
-                    // The database is away now and then; that is what is tried here.
-                    if let Ok(violations) = conservation.look(service, url).await {
-                        found.lock().unwrap_or_else(PoisonError::into_inner).extend(violations);
-                    }
-                }
+                // The database is away now and then; that is what is tried here.
+                looks += u64::from(conservation.follow(&logs).await.is_ok());
+                let violations =
+                    conservation.found().iter().map(|violation| format!("{violation:?}")).collect();
+                *found.lock().unwrap_or_else(PoisonError::into_inner) = violations;
                 if is_over {
-                    return conservation;
+                    return Watched { events: conservation.events(), looks };
                 }
                 sleep(EVERY).await;
             }
@@ -51,12 +56,12 @@ impl Watch {
         assert!(violations.is_empty(), "{violations:?}");
     }
 
-    pub(crate) async fn stop(self) -> Conservation {
-        let violations = Arc::clone(&self.violations);
-        let conservation = self.watching.await.unwrap();
+    pub(crate) async fn stop(self) -> Watched {
+        let Self { violations, watching } = self;
+        let watched = watching.await.unwrap();
         let violations = violations.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(violations.is_empty(), "{violations:?}");
-        assert!(conservation.looks > 0, "the logs were never looked at");
-        conservation
+        assert!(watched.looks > 0, "the logs were never looked at");
+        watched
     }
 }

@@ -85,7 +85,7 @@ pub(crate) async fn round(
     }
     bring_back_all(system).await;
     system.all_accounted_for(load).await;
-    system.adds_up_in_the_end().await;
+    system.adds_up_with(&load.journal.told).await;
     let action = if round.kills() { "abort" } else { round.action.split(':').next().unwrap_or_default() };
     (action, hit)
 }
