@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
 
-.PHONY: help setup build demo test crash-matrix chaos e2e-compose servers servers-down check
+.PHONY: help setup build demo test crash-matrix chaos fuzz e2e-compose servers servers-down check
 
 help: ## What there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -32,6 +32,9 @@ chaos: setup ## Break everything at random under load for half an hour (FULFIL_C
 
 e2e-compose: setup ## Run the end-to-end tests against the system in containers (needs Docker)
 	deploy/e2e-compose
+
+fuzz: setup ## Throw bytes at everything that reads strangers' bytes, FUZZ_SECONDS (600) a target
+	deploy/fuzz
 
 servers: build ## Start Kafka and Postgres for running single tests by hand
 	@$(fulfil) dev up --servers-only --ports auto --dir .servers/test

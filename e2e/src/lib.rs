@@ -1,5 +1,6 @@
 //! What belongs to no single service: whole systems to test against, and tests over the workspace.
 
 pub mod system;
+pub mod fuzz;
 #[cfg(test)]
 mod dependencies;
