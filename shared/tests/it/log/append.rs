@@ -188,6 +188,18 @@ async fn a_value_that_the_database_does_not_take_is_a_messages_fault() {
 }
 
 #[tokio::test]
+async fn what_moves_with_events_that_are_refused_does_not_move() {
+    let mut connection = fresh().await;
+    let place = (Topic::OrdersCommands, 3);
+    let moves = vec![Move { topic: place.0, partition: place.1, from: None, to: 5 }];
+    let nul = Recorded { traceparent: Some("\0".into()), ..event(1, "order-a", 1) };
+    let refused = Append { moves, ..events(0, vec![nul]) };
+    assert!(log::append(&mut connection, &refused).await.is_err());
+    let [stands] = log::positions(&mut connection, &[place]).await.unwrap().try_into().unwrap();
+    assert_eq!(stands.next, None, "its message would never come again");
+}
+
+#[tokio::test]
 async fn the_answer_tells_the_databases_clock_in_milliseconds() {
     let mut connection = fresh().await;
     let clock = "select clock_timestamp()";

@@ -1,5 +1,8 @@
 //! Dead letters leave in order, with the bytes that they came with.
 
+use std::collections::BTreeSet;
+
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use shared::{
     contract::envelope::{Headers, Raw, time_text},
     log::{Lane, Letter, LetterChange, LetterRecord, LetterStatus, Stage},
@@ -157,4 +160,22 @@ async fn a_database_without_an_event_log_publishes_its_letters() {
         .map(|record| record.header("__dlq.errors.offset").unwrap().parse::<i64>().unwrap())
         .collect();
     assert_eq!(offsets, (1..=60).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_letter_that_the_broker_did_not_take_is_sent_again() {
+    let (mut database, broker, metrics) = (Database::new().await, Broker::new(), metrics());
+    let relay = relay::start(database.settings(broker.settings()), metrics.clone());
+    leads(&relay).await;
+    // The client gives up at the first of them: the message is reported as not delivered.
+    broker.cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN; 3]);
+    add(&mut database, (1..=20).map(letter).collect()).await;
+    relay.handle().wake_letters();
+    published(&mut database, 20).await;
+    relay.stop(DEADLINE).await;
+
+    assert!(counted(&metrics, "relay_delivery_failed") > 0, "no delivery failed");
+    let on_topic = broker.read(Topic::DeadLetters);
+    let ids: BTreeSet<_> = on_topic.iter().filter_map(|letter| letter.header("dlq.id")).collect();
+    assert_eq!(ids.len(), 20, "a letter is lost");
 }
