@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
 
-.PHONY: help setup build demo test crash-matrix chaos fuzz e2e-compose servers servers-down check
+.PHONY: help setup build demo test crash-matrix chaos fuzz planted-bugs e2e-compose servers servers-down check
 
 help: ## What there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -35,6 +35,9 @@ e2e-compose: setup ## Run the end-to-end tests against the system in containers 
 
 fuzz: setup ## Throw bytes at everything that reads strangers' bytes, FUZZ_SECONDS (600) a target
 	deploy/fuzz
+
+planted-bugs: setup ## Show that the tests see each bug of e2e/planted
+	deploy/with-servers deploy/planted-bugs
 
 servers: build ## Start Kafka and Postgres for running single tests by hand
 	@$(fulfil) dev up --servers-only --ports auto --dir .servers/test

@@ -4,6 +4,7 @@
 mod readme;
 mod promises;
 mod samples;
+mod planted;
 mod reachable;
 mod choreography;
 mod exploration;
