@@ -1,6 +1,7 @@
 //! The fuzz targets in the gate: every input that ever found something, the valid ones, and a short seeded run.
 //!
 //! A binary of its own, because its allocator counts, and what other tests allocate meanwhile must not be in it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
 
 use std::{
     fs,
