@@ -132,6 +132,24 @@ fn events_that_go_back_to_one_message_have_ids_of_their_own() {
     assert_eq!(ids.len(), service.log.len());
 }
 
+/// The record that is on its way was made before the provider called.
+#[test]
+fn a_callback_during_an_enquiry_is_enquired_about_after_it() {
+    let mut service = Service::new();
+    service.ask(1, Command::RequestPayment { order_id: order(), amount: due() });
+    service.answer("authorize", |_| answer(Authorize, yes()));
+    service.ask(2, Command::Enquire { order_id: order() });
+    let enquiry = service.tasks[0].clone();
+    let (call, task) = service.run(Input::Task(enquiry)).calls.remove(0);
+    service.ask(3, Command::Enquire { order_id: order() });
+    let old = shows(record(&[(Authorize, yes())]))(call);
+    service.run(Input::Answer { task, command: old, again: true });
+    assert_eq!(service.tasks.len(), 1, "the second call is not forgotten");
+    service.answer("enquire", shows(record(&[(Authorize, yes()), (Capture, yes())])));
+    assert_eq!(service.events().last(), Some(&captured()));
+    assert_eq!(service.tasks, vec![]);
+}
+
 #[test]
 fn an_answer_that_comes_twice_is_appended_once() {
     let mut service = Service::new();

@@ -216,12 +216,13 @@ impl<D: Decider> Execute<D> {
             (_, Prepared::Command { command, told, .. }) => {
                 match self.decide(batch, command, told, Some(task)) {
                     Ok(_) if batch.decided.calls.len() > calls => return,
-                    Ok(_) if batch.decided.tasks.contains_key(&task.id) => {}
+                    // Before what this answer says of the task: whoever set it anew knows more than the answer.
                     Ok(_) if again => {
                         let now = Task { due_at: batch.now, ..task.clone() };
                         let owned = task::owned(now, self.settings.partitions);
                         batch.decided.tasks.insert(task.id, Some(owned));
                     }
+                    Ok(_) if batch.decided.tasks.contains_key(&task.id) => {}
                     Ok(answer) => {
                         // Nothing was said about the task: done, unless the state owes it still.
                         let owed = self.decider.owes(&answer.stream, &answer.state);
