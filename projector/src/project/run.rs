@@ -56,6 +56,8 @@ pub async fn run(
             }
             Next::Change(Change::Assigned { places, reply }) => {
                 behind.clear(&projection.metrics);
+                // Said again where it is still so: the positions are compared with the topics after this.
+                readiness.found(TOPICS);
                 let Some(positions) = projection.assign(&places).await else { return Ok(()) };
                 failpoint::pass("rebalance", "assigned");
                 // A thread that went away does not want it any more.

@@ -28,6 +28,8 @@ impl<D: Decider> Run<D> {
                 self.gather.revoke();
                 self.lag.clear(&self.metrics);
                 self.gather.deaf = false;
+                // Said again where it is still so: the positions are compared with the topics after this.
+                self.readiness.found(TOPICS);
                 for stored in stored.iter().filter(|stored| stored.starts >= STARTS_MAX) {
                     warn!(
                         topic = stored.topic.name(),
