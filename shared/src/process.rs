@@ -13,7 +13,7 @@ use crate::{
     },
     config::{self, Parsed, Process, Settings, Stop, Verb},
     http::{self, Readiness},
-    log::connect::Unfit,
+    log::{self, connect::Unfit},
     relay, telemetry,
 };
 
@@ -90,7 +90,7 @@ pub async fn wait_for_servers<T>(
     check: impl AsyncFn() -> Result<T, Unfit>,
 ) -> anyhow::Result<(T, i32)> {
     let found = loop {
-        match check().await {
+        match log::answered(check()).await {
             Ok(found) => break found,
             Err(Unfit::Store(error)) if error.is_infrastructure() => {
                 warn!(%error, "waiting for the database");

@@ -75,12 +75,13 @@ struct Once {
 }
 
 async fn once<D: Decider>(decider: &D, relay: &RelaySettings, partitions: i32) -> anyhow::Result<Once> {
-    let mut connection = connect::connect(&relay.database_url, D::NAME).await?;
+    let mut connection = log::answered(connect::connect(&relay.database_url, D::NAME)).await?;
     let missing = missing_events(relay, &mut connection).await?;
-    let now: Timestamp = sqlx::query_scalar("select date_trunc('milliseconds', clock_timestamp())")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(log::StoreError::from)?;
+    let now: Timestamp = log::answered(async {
+        let now = sqlx::query_scalar("select date_trunc('milliseconds', clock_timestamp())");
+        now.fetch_one(&mut connection).await.map_err(log::StoreError::from)
+    })
+    .await?;
     let mut taken = 0;
     let again = !missing.is_empty();
     for events in decisions(missing) {
@@ -88,7 +89,7 @@ async fn once<D: Decider>(decider: &D, relay: &RelaySettings, partitions: i32) -
         let last = events.last().map_or(0, |event| event.position);
         let count = events.len();
         let append = with_tasks(decider, &mut connection, events, partitions, now).await?;
-        match log::append(&mut connection, &append).await? {
+        match log::answered(log::append(&mut connection, &append)).await? {
             Appended::Done { .. } | Appended::DoneBefore { .. } => {
                 taken += count;
                 info!(first, last, "events taken back");
@@ -129,7 +130,7 @@ async fn with_tasks<D: Decider>(
     names.sort_unstable();
     names.dedup();
     let load = Load { streams: names, fingerprint: D::FINGERPRINT.to_owned(), ..Load::default() };
-    let loaded = log::load(connection, &load).await?;
+    let loaded = log::answered(log::load(connection, &load)).await?;
     let mut streams: HashMap<StreamName, Folded<D::State>> = HashMap::new();
     for (stream, snapshot, known) in loaded.streams {
         let mut folded = match &snapshot {

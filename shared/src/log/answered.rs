@@ -12,9 +12,10 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The answer of a call, or [`StoreError::Unavailable`] where none came in time. The call is dropped halfway then, so
 /// its connection must be dropped with it, as after every error.
-pub async fn answered<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+pub async fn answered<T, E: From<StoreError>>(call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| {
         let silence = format!("it has not answered for {} s", CALL_TIMEOUT.as_secs());
-        Err(StoreError::Unavailable(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, silence))))
+        let silence = io::Error::new(io::ErrorKind::TimedOut, silence);
+        Err(StoreError::Unavailable(sqlx::Error::Io(silence)).into())
     })
 }

@@ -64,7 +64,7 @@ pub async fn missing_events(
     settings: &RelaySettings,
     connection: &mut PgConnection,
 ) -> Result<Vec<Recorded>, HealError> {
-    let log_end = log::end(connection).await?;
+    let log_end = log::answered(log::end(connection)).await?;
     let tail = read(settings, log_end, Depth::Tail).await?;
     match decide(tail, connection).await {
         // It may stand further back than any relay repeats; before refusing, all is read.
@@ -77,11 +77,12 @@ pub async fn missing_events(
 }
 
 async fn decide(seen: Seen, connection: &mut PgConnection) -> Result<Vec<Recorded>, HealError> {
-    let log_end = log::end(connection).await?;
+    let log_end = log::answered(log::end(connection)).await?;
     let positions: BTreeSet<i64> =
         seen.events.iter().filter_map(|event| event.envelope.position).filter(|at| *at <= log_end).collect();
     let load = Load { positions: positions.into_iter().collect(), ..Load::default() };
-    let own: HashMap<_, _> = log::load(connection, &load).await?.positions.into_iter().collect();
+    let own: HashMap<_, _> =
+        log::answered(log::load(connection, &load)).await?.positions.into_iter().collect();
     Ok(plan(log_end, &own, seen.events, seen.end, TAKEN_BACK_MAX)?)
 }
 
