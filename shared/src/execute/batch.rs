@@ -23,7 +23,7 @@ pub(super) struct Item<D: Decider> {
     pub(super) prepared: Prepared<D::Command>,
 }
 
-/// What was read for the batch. It outlives a refused append.
+/// What was read for the batch. It outlives a refused append, but for what others may have changed meanwhile.
 pub(super) struct Read<D: Decider> {
     /// `None`: there is no such letter.
     pub(super) letters: HashMap<Uuid, Option<StoredLetter>>,
@@ -54,6 +54,18 @@ impl<D: Decider> Default for Read<D> {
             further: HashSet::new(),
             unreadable: HashSet::new(),
         }
+    }
+}
+
+impl<D: Decider> Read<D> {
+    /// Whoever moved the log may have released what is held, or been asked about the same letter.
+    pub(super) fn forget_rows(&mut self) {
+        self.identities.clear();
+        self.asked_identities.clear();
+        self.letters.clear();
+        self.redrive_prepared.clear();
+        self.held.clear();
+        self.held_prepared.clear();
     }
 }
 

@@ -251,8 +251,7 @@ impl<D: Decider> Execute<D> {
             Appended::LogMoved { .. } => {
                 batch.attempts += 1;
                 batch.decided = Decided::default();
-                batch.read.identities.clear();
-                batch.read.asked_identities.clear();
+                batch.read.forget_rows();
                 let crowded = batch.attempts > 2;
                 if crowded {
                     self.cut(&mut batch);
@@ -305,8 +304,7 @@ impl<D: Decider> Execute<D> {
     pub fn faulty(&mut self, reason: &str) -> Option<Step<D>> {
         let Some(mut batch) = self.batch.take() else { return Some(Step::Done(Outcome::default())) };
         batch.decided = Decided::default();
-        batch.read.identities.clear();
-        batch.read.asked_identities.clear();
+        batch.read.forget_rows();
         if !self.cut(&mut batch) {
             let Some(item) = batch.items.first_mut() else { return Some(Step::Done(Outcome::default())) };
             let tried = matches!(&item.prepared, Prepared::Dead { .. });

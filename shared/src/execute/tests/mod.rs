@@ -524,3 +524,32 @@ fn a_batch_that_the_database_does_not_take_is_halved_down_to_the_one_message() {
     assert_eq!(letters, 1);
     assert_eq!(world.types(), ["created", "created"]);
 }
+
+#[test]
+fn what_another_replica_released_meanwhile_is_no_dead_letter() {
+    let mut world = World::new();
+    let cancel = world.cancel(order(1));
+    world.take(vec![cancel]);
+    let create = world.create(order(1));
+    let mut other = process(0);
+    std::mem::swap(&mut world.execute, &mut other);
+    world.assign();
+    std::mem::swap(&mut world.execute, &mut other);
+
+    let task = |model: &Model, kind| {
+        let owned = model.tasks.values().find(|owned| owned.task.kind == kind);
+        owned.map(|owned| Input::Task(owned.task.clone())).unwrap()
+    };
+    let limit = task(&world.model, task::HOLD_LIMIT);
+    let mut create = Some(create);
+    // It has read what is held and is frozen; the other one begins the order and releases it.
+    world.model.run(&mut world.execute, vec![limit], now() + 2 * HOLD_LIMIT, |model| {
+        let Some(create) = create.take() else { return };
+        model.run(&mut other, vec![Input::Message(create)], now(), |_| {});
+        let release = task(model, task::RELEASE);
+        model.run(&mut other, vec![release], now(), |_| {});
+    });
+    assert_eq!(world.types(), ["created", "cancelled"]);
+    assert!(world.letter_ids().is_empty(), "it was processed, so it is no dead letter");
+    assert!(world.model.held.is_empty());
+}
