@@ -92,7 +92,7 @@ impl Projection {
         loop {
             match log::answered(self.stand(places)).await {
                 Ok((stored, held)) => {
-                    self.care = Care::new(&stored);
+                    self.care.assign(&stored);
                     let position = |stored: StoredPosition| Position {
                         place: (stored.topic, stored.partition),
                         next: stored.next,
@@ -201,14 +201,14 @@ impl Projection {
     async fn note(&mut self, raw: &Raw, before: Before) -> Result<(), StoreError> {
         match before {
             Before::Nothing | Before::Bury => {}
-            Before::CountStart => {
+            Before::CountStart(before) => {
                 let connection = self.store.connection().await?;
-                log::count_start(connection, raw.topic, raw.partition).await?;
+                log::count_start(connection, raw.topic, raw.partition, before).await?;
                 self.care.begun(place(raw));
             }
-            Before::CountAttempt => {
+            Before::CountAttempt(before) => {
                 let connection = self.store.connection().await?;
-                log::count_attempt(connection, raw.topic, raw.partition, raw.offset).await?;
+                log::count_attempt(connection, raw.topic, raw.partition, raw.offset, before).await?;
             }
         }
         Ok(())

@@ -360,12 +360,13 @@ async fn a_message_that_several_runs_died_of_is_buried_unread_and_its_key_waits(
     let created = messages.iter().find(|raw| raw.topic == Topic::OrdersEvents).unwrap();
     let mut database = Database::new().await;
     // Three runs took a message of the partition and finished none; three more died right after they took this one.
-    for _ in 0..3 {
-        shared::log::count_start(&mut database.connection, created.topic, created.partition).await.unwrap();
+    let (topic, partition, offset) = (created.topic, created.partition, created.offset);
+    let connection = &mut database.connection;
+    for before in 0..3 {
+        shared::log::count_start(connection, topic, partition, before).await.unwrap();
     }
-    let (topic, partition) = (created.topic, created.partition);
-    for _ in 0..3 {
-        shared::log::count_attempt(&mut database.connection, topic, partition, created.offset).await.unwrap();
+    for before in 0..3 {
+        shared::log::count_attempt(connection, topic, partition, offset, before).await.unwrap();
     }
     take_all(&mut database.projection().await, messages.clone()).await;
     let letters = database.rows("select stage, code from dead_letter").await;

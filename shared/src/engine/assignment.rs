@@ -39,6 +39,8 @@ impl<D: Decider> Run<D> {
                     );
                     self.gather.careful.insert((stored.topic, stored.partition), stored.attempt);
                 }
+                let starts = stored.iter().map(|stored| ((stored.topic, stored.partition), stored.starts));
+                self.gather.starts.extend(starts);
                 self.execute.assign(&positions, &held);
                 // What an older build could not read may be readable now; what waits for nothing goes on.
                 let waiting = |key: &&log::KeyHeld| key.letter.is_none() && key.newer + key.behind > 0;

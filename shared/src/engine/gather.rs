@@ -41,7 +41,9 @@ pub(super) struct Gather<D: Decider> {
     pub(super) deaf: bool,
     /// Partitions whose last runs died, until one message of it is finished.
     pub(super) careful: HashMap<Place, Option<Attempt>>,
-    /// Partitions of which this run has taken a message.
+    /// How many runs in a row had died of a partition when it was assigned.
+    pub(super) starts: HashMap<Place, i32>,
+    /// Partitions of which this run has taken a message. A rebalance is no death, so it stays.
     pub(super) begun: HashSet<Place>,
 }
 
@@ -64,6 +66,7 @@ impl<D: Decider> Gather<D> {
             stash: None,
             deaf: false,
             careful: HashMap::new(),
+            starts: HashMap::new(),
             begun: HashSet::new(),
         }
     }
@@ -137,7 +140,7 @@ impl<D: Decider> Gather<D> {
         self.timers.revoke();
         self.stash = None;
         self.careful.clear();
-        self.begun.clear();
+        self.starts.clear();
         self.put_back.retain(|input| !matches!(input, Input::Message(_)));
     }
 }

@@ -318,12 +318,13 @@ impl<D: Decider> Run<D> {
                 }
                 let (topic, partition, offset) = (raw.topic, raw.partition, raw.offset);
                 let count = async |connection: &mut sqlx::PgConnection| {
-                    log::count_attempt(connection, topic, partition, offset).await
+                    log::count_attempt(connection, topic, partition, offset, before).await
                 };
                 self.store.run(count).await?;
             } else if self.gather.begun.insert(place) {
+                let before = self.gather.starts.get(&place).copied().unwrap_or(0);
                 let count = async |connection: &mut sqlx::PgConnection| {
-                    log::count_start(connection, place.0, place.1).await
+                    log::count_start(connection, place.0, place.1, before).await
                 };
                 self.store.run(count).await?;
             }

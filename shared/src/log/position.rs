@@ -34,50 +34,56 @@ pub async fn positions(
     stored.collect::<sqlx::Result<_>>().map_err(StoreError::from)
 }
 
-/// Says that this run takes its first message of a partition. Answers how many runs in a row have said so and not
-/// finished one; the first move of the position sets it back.
+/// Says that this run takes its first message of a partition, after so many runs in a row that have said so and not
+/// finished one. The first move of the position sets it back.
+///
+/// What is written is a number and not one more, so that the same call again, after an answer that was lost, counts
+/// no death that nobody died.
 pub async fn count_start(
     connection: &mut PgConnection,
     topic: Topic,
     partition: i32,
-) -> Result<i32, StoreError> {
-    let starts = sqlx::query_scalar(
+    before: i32,
+) -> Result<(), StoreError> {
+    sqlx::query(
         "insert into position (topic, partition, starts)
-         values ($1, $2, 1)
+         values ($1, $2, $3)
          on conflict (topic, partition) do update
-         set starts = position.starts + 1
-         returning starts",
+         set starts = greatest(position.starts, excluded.starts)",
     )
     .bind(topic.name())
     .bind(partition)
-    .fetch_one(connection)
+    .bind(before + 1)
+    .execute(connection)
     .await?;
-    Ok(starts)
+    Ok(())
 }
 
-/// Says that this message is about to be taken alone. Answers how often that was said of it.
+/// Says that this message is about to be taken alone, after so many times that this was said of it.
 pub async fn count_attempt(
     connection: &mut PgConnection,
     topic: Topic,
     partition: i32,
     offset: i64,
-) -> Result<i32, StoreError> {
-    let attempts = sqlx::query_scalar(
+    before: i32,
+) -> Result<(), StoreError> {
+    sqlx::query(
         "insert into position (topic, partition, attempt_offset, attempts)
-         values ($1, $2, $3, 1)
+         values ($1, $2, $3, $4)
          on conflict (topic, partition) do update
          set
            attempts = case
-             when position.attempt_offset = excluded.attempt_offset then position.attempts + 1
-             else 1
+             when position.attempt_offset = excluded.attempt_offset
+               then greatest(position.attempts, excluded.attempts)
+             else excluded.attempts
            end,
-           attempt_offset = excluded.attempt_offset
-         returning attempts",
+           attempt_offset = excluded.attempt_offset",
     )
     .bind(topic.name())
     .bind(partition)
     .bind(offset)
-    .fetch_one(connection)
+    .bind(before + 1)
+    .execute(connection)
     .await?;
-    Ok(attempts)
+    Ok(())
 }

@@ -30,12 +30,17 @@ async fn starts_and_attempts_count_until_a_message_is_done() {
     let mut connection = fresh().await;
     let (topic, partition) = PLACE;
     // Before the group has a position: the first message of a topic can be the deadly one.
-    for expected in [1, 2] {
-        assert_eq!(log::count_start(&mut connection, topic, partition).await.unwrap(), expected);
+    for before in [0, 1] {
+        log::count_start(&mut connection, topic, partition, before).await.unwrap();
+        assert_eq!(stored(&mut connection).await.starts, before + 1);
+        // The answer was lost, so it is said again: nobody died meanwhile.
+        log::count_start(&mut connection, topic, partition, before).await.unwrap();
+        assert_eq!(stored(&mut connection).await.starts, before + 1);
     }
-    for (offset, expected) in [(0, 1), (0, 2), (1, 1)] {
-        let attempts = log::count_attempt(&mut connection, topic, partition, offset).await.unwrap();
-        assert_eq!(attempts, expected);
+    for (offset, before) in [(0, 0), (0, 0), (0, 1), (0, 1), (1, 0)] {
+        log::count_attempt(&mut connection, topic, partition, offset, before).await.unwrap();
+        let attempt = Some(Attempt { offset, attempts: before + 1 });
+        assert_eq!(stored(&mut connection).await.attempt, attempt);
     }
     let expected = StoredPosition {
         topic,
@@ -51,7 +56,7 @@ async fn starts_and_attempts_count_until_a_message_is_done() {
         StoredPosition { next: Some(1), starts: 0, attempt: None, ..expected }
     );
     // One that only compares sets nothing back.
-    log::count_start(&mut connection, topic, partition).await.unwrap();
+    log::count_start(&mut connection, topic, partition, 0).await.unwrap();
     done(&mut connection, &step(Some(1), 1)).await;
     assert_eq!(stored(&mut connection).await.starts, 1);
 }
