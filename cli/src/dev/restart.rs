@@ -37,6 +37,7 @@ async fn restart_kafka(state: &mut State, folder: &Folder, progress: &Progress) 
         kafka::stop(process, false).await?;
     }
     state.kafka.process = Some(kafka::spawn(&state.kafka, folder, progress).await?);
+    folder.save(state)?;
     kafka::wait_until_ready(&state.kafka, folder, progress).await
 }
 
@@ -45,6 +46,7 @@ async fn restart_postgres(state: &mut State, folder: &Folder, progress: &Progres
         postgres::stop(process, false).await?;
     }
     state.postgres.process = Some(postgres::spawn(&state.postgres, folder, progress).await?);
+    folder.save(state)?;
     postgres::wait_until_ready(&state.postgres, folder, progress).await
 }
 
@@ -72,6 +74,8 @@ async fn restart_service(
     }
     let process = services::spawn(&state.services[position], state, folder)?;
     state.services[position].process = Some(process);
+    // Before it is waited for: whoever is stopped meanwhile must leave nothing running that nobody knows.
+    folder.save(state)?;
     services::wait_until_ready(&state.services[position], folder, progress).await
 }
 
