@@ -80,14 +80,18 @@ async fn what_becomes_of_the_groups_offsets_changes_nothing() {
     for offset in [Offset::Beginning, Offset::End] {
         for group in groups {
             system.signal(system.pid(group, 0), Signal::SIGKILL);
-            // While nobody reads, somebody "resets" the group.
-            let more: Vec<Order> = (0..5).map(|_| Order::new(&sku, 1, 100)).collect();
-            system.publish(more.iter().map(Order::create).collect()).await;
+        }
+        // While nobody reads, somebody "resets" the groups.
+        let more: Vec<Order> = (0..20).map(|_| Order::new(&sku, 1, 100)).collect();
+        system.publish(more.iter().map(Order::create).collect()).await;
+        for group in groups {
             commit(&system, group, offset).await;
+        }
+        for group in groups {
             system.restart(group).await;
-            for order in &more {
-                assert_eq!(system.end(order.id).await, "completed");
-            }
+        }
+        for order in &more {
+            assert_eq!(system.end(order.id).await, "completed");
         }
     }
     for order in &before {
