@@ -30,7 +30,7 @@ use shared::{
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{Order, Seen, record, structured};
+use super::{Order, Seen, System, record, structured};
 
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 const SKUS: usize = 10;
@@ -85,10 +85,10 @@ pub struct Journal {
 /// Where traffic goes to. Cheap to clone; every call to it ends by itself.
 #[derive(Clone)]
 pub struct Edge {
-    pub broker: BrokerSettings,
-    pub orders: String,
-    pub inventory: String,
-    pub payments: String,
+    broker: BrokerSettings,
+    orders: String,
+    inventory: String,
+    payments: String,
     client: Client,
 }
 
@@ -116,11 +116,13 @@ pub struct Wave {
 }
 
 impl Edge {
-    pub fn new(broker: BrokerSettings, orders: &str, inventory: &str, payments: &str) -> Self {
+    /// The first replica of each service, wherever it is started again.
+    pub fn of(system: &System) -> Self {
         let client = Client::builder().no_proxy().timeout(CLIENT_TIMEOUT).build();
         let client = client.unwrap_or_else(|error| panic!("no HTTP client: {error}"));
-        let [orders, inventory, payments] = [orders, inventory, payments].map(str::to_owned);
-        Self { broker, orders, inventory, payments, client }
+        let [orders, inventory, payments] = ["order-service", "inventory-service", "payment-service"]
+            .map(|name| system.service(name).http.clone());
+        Self { broker: system.broker.clone(), orders, inventory, payments, client }
     }
 
     async fn post(&self, url: String, body: &Value) -> Option<StatusCode> {

@@ -47,7 +47,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     let mut tally = Tally::open(seed);
     system.scale(2).await;
 
-    let edge = edge(&system);
+    let edge = Edge::of(&system);
     let load = Load::new(seed, Mix::default());
     load.stock(&edge).await;
     let (stop, stopped) = channel::channel(false);
@@ -106,14 +106,4 @@ async fn restart_dead(system: &mut System) {
     for (service, replica) in dead {
         system.restart_replica(&service, replica).await;
     }
-}
-
-fn edge(system: &System) -> Edge {
-    let http = |name: &str| system.service(name).http.clone();
-    Edge::new(
-        system.broker.clone(),
-        &http("order-service"),
-        &http("inventory-service"),
-        &http("payment-service"),
-    )
 }

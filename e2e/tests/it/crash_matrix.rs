@@ -30,7 +30,7 @@ async fn whoever_dies_fails_or_stalls_anywhere_nothing_is_lost_or_made() {
     assert!(!rounds.is_empty(), "no round has such a name");
     let seed = env::var(SEED).ok().map_or(1, |text| text.parse().unwrap());
     system.scale(2).await;
-    let edge = edge(&system);
+    let edge = Edge::of(&system);
     let mut load = Load::new(seed, Mix::default());
     load.stock(&edge).await;
     let (mut figures, since) = (Figures::default(), Instant::now());
@@ -49,14 +49,4 @@ async fn whoever_dies_fails_or_stalls_anywhere_nothing_is_lost_or_made() {
         load.journal.unknown.len(),
         load.said
     );
-}
-
-fn edge(system: &System) -> Edge {
-    let http = |name: &str| system.service(name).http.clone();
-    Edge::new(
-        system.broker.clone(),
-        &http("order-service"),
-        &http("inventory-service"),
-        &http("payment-service"),
-    )
 }

@@ -90,7 +90,7 @@ fn what_others_committed_in_between_is_read_from_the_table() {
     let outputs = machine.step(Input::Committed(entries([1, 2, 5, 6, 9])));
     assert_eq!(outputs, [publish([1, 2]), Output::Read { after: 2, limit: 3 }]);
     let outputs = machine.step(Input::ReadDone(entries([3, 4, 5])));
-    assert_eq!(outputs, [publish([3, 4]),]);
+    assert_eq!(outputs, [publish([3, 4])]);
     assert_eq!(machine.halted(), None);
 }
 
