@@ -4,6 +4,7 @@
 //! its folder in `FULFIL_TEST_SERVERS`. Nothing here starts a server, and nothing outside tests calls this.
 
 pub mod memory;
+pub mod store;
 pub mod inbox;
 pub mod http;
 

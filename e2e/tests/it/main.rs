@@ -9,6 +9,8 @@ mod reachable;
 mod choreography;
 mod exploration;
 mod saga_model;
+mod seeds;
+mod simulation;
 mod system;
 mod crash_matrix;
 mod chaos;

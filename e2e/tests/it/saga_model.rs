@@ -3,22 +3,19 @@
 //!
 //! `FULFIL_SEED=42 cargo test -p e2e saga_model -- --nocapture` runs one seed again; `FULFIL_SEEDS=100000` runs more.
 
-mod audit;
+pub(crate) mod audit;
 mod cells;
 mod faults;
-mod traffic;
+pub(crate) mod traffic;
 mod world;
 
-use std::{
-    env,
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-    time::Instant,
-};
+use std::time::Instant;
 
 use cells::Cells;
 use faults::Faults;
 use world::{Bug, World};
+
+use crate::seeds;
 
 const SEEDS: u64 = 1_000;
 const ORDERS: usize = 200;
@@ -58,13 +55,10 @@ impl Sums {
 
 #[test]
 fn whatever_happens_every_order_ends_and_all_adds_up() {
-    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let (first, count) = match number("FULFIL_SEED") {
-        Some(seed) => (seed, 1),
-        None => (0, number("FULFIL_SEEDS").unwrap_or(SEEDS)),
-    };
+    let (first, count) = seeds::asked(SEEDS);
     let start = Instant::now();
-    let sums = run_all(first, count).unwrap_or_else(|failure| panic!("{failure}"));
+    let sums = seeds::run_all(first, count, |seed| run(seed, None), Sums::add);
+    let sums = sums.unwrap_or_else(|failure| panic!("{failure}"));
     println!("{}", sums.cells.table());
     for fault in Faults::ALL {
         println!("{fault:40}{:>12}", sums.faults.0.get(fault).unwrap_or(&0));
@@ -108,29 +102,4 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Sums, String> {
     })?;
     let World { cells, faults, completed, settled, steps, .. } = world;
     Ok(Sums { cells, faults, completed, settled, steps })
-}
-
-/// On all processors. The failure with the lowest seed of those that were seen is told.
-fn run_all(first: u64, count: u64) -> Result<Sums, String> {
-    let next = AtomicU64::new(first);
-    let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let work = || {
-        let mut sums = Sums::default();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count {
-                return Ok(sums);
-            }
-            sums.add(&run(seed, None).inspect_err(|_| next.store(first + count, Ordering::Relaxed))?);
-        }
-    };
-    let outcomes: Vec<Result<Sums, String>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
-    });
-    let mut sums = Sums::default();
-    for outcome in outcomes {
-        sums.add(&outcome?);
-    }
-    Ok(sums)
 }

@@ -51,14 +51,14 @@ pub struct Heard {
 }
 
 /// The thread's end.
-pub(super) struct Teller {
-    pub(super) changes: mpsc::Sender<Change>,
-    pub(super) messages: mpsc::Sender<Raw>,
+pub struct Teller {
+    pub changes: mpsc::Sender<Change>,
+    messages: mpsc::Sender<Raw>,
     queued_bytes: Arc<AtomicUsize>,
 }
 
 /// Queues for at most `messages_max` messages.
-pub(super) fn queues(messages_max: usize) -> (Teller, Heard) {
+pub fn queues(messages_max: usize) -> (Teller, Heard) {
     let (changes_sender, changes) = mpsc::channel(CHANGES_MAX);
     let (messages_sender, messages) = mpsc::channel(messages_max);
     let queued_bytes = Arc::new(AtomicUsize::new(0));
@@ -118,7 +118,7 @@ pub enum Next {
 
 impl Teller {
     /// Gives the message back where it does not fit.
-    pub(super) fn tell(&self, raw: Raw) -> Result<(), Untold> {
+    pub fn tell(&self, raw: Raw) -> Result<(), Untold> {
         if self.queued_bytes.load(Ordering::Relaxed) > QUEUED_BYTES_MAX {
             return Err(Untold::Full(raw));
         }
@@ -135,7 +135,9 @@ impl Teller {
     }
 }
 
-pub(super) enum Untold {
+/// Why a message was not taken.
+#[derive(Debug)]
+pub enum Untold {
     Full(Raw),
     Gone,
 }

@@ -3,14 +3,15 @@
 use anyhow::bail;
 use tracing::{info, warn};
 
-use super::run::Run;
+use super::{gather::Gather, run::Run};
 use crate::{
     consumer::{Change, Place, Position},
-    contract::ids,
+    contract::{Timestamp, ids},
     decider::{Decider, Due},
+    execute::Execute,
     failpoint,
     failure::STARTS_MAX,
-    log::{self, StoreError},
+    log::{self, KeyHeld, StoreError, StoredPosition},
     process::{PARTITIONS, TOPICS},
     task,
 };
@@ -21,36 +22,11 @@ impl<D: Decider> Run<D> {
             Change::Assigned { places, reply } => {
                 let (stored, held) =
                     self.store.run(async |connection| assigned(connection, &places).await).await?;
-                let positions: Vec<Position> = stored
-                    .iter()
-                    .map(|stored| Position { place: (stored.topic, stored.partition), next: stored.next })
-                    .collect();
-                self.gather.revoke();
                 self.lag.clear(&self.metrics);
-                self.gather.deaf = false;
                 // Said again where it is still so: the positions are compared with the topics after this.
                 self.readiness.found(TOPICS);
-                for stored in stored.iter().filter(|stored| stored.starts >= STARTS_MAX) {
-                    warn!(
-                        topic = stored.topic.name(),
-                        partition = stored.partition,
-                        starts = stored.starts,
-                        "the last runs died with a message of this partition: taking its messages one by one"
-                    );
-                    self.gather.careful.insert((stored.topic, stored.partition), stored.attempt);
-                }
-                let starts = stored.iter().map(|stored| ((stored.topic, stored.partition), stored.starts));
-                self.gather.starts.extend(starts);
-                self.execute.assign(&positions, &held);
-                // What an older build could not read may be readable now; what waits for nothing goes on.
-                let waiting = |key: &&log::KeyHeld| key.letter.is_none() && key.newer + key.behind > 0;
-                for key in held.iter().filter(waiting) {
-                    let Some(stream) = task::hold_stream(&key.key) else { continue };
-                    let cause = ids::named(&["hold", D::NAME, &key.key]);
-                    let now = self.clock.now();
-                    let release = task::task(stream, task::RELEASE, Due::Now, 1, cause, now);
-                    self.gather.timers.take(release);
-                }
+                let now = self.clock.now();
+                let positions = take_over(&mut self.execute, &mut self.gather, &stored, &held, now);
                 failpoint::pass("rebalance", "assigned");
                 info!(partitions = positions.len(), held_keys = held.len(), "assigned");
                 let _ = reply.send(positions);
@@ -58,8 +34,7 @@ impl<D: Decider> Run<D> {
             }
             Change::Revoked { reply } => {
                 failpoint::pass("rebalance", "revoked");
-                self.execute.revoke();
-                self.gather.revoke();
+                give_up(&mut self.execute, &mut self.gather);
                 self.lag.clear(&self.metrics);
                 let _ = reply.send(());
             }
@@ -70,11 +45,52 @@ impl<D: Decider> Run<D> {
     }
 }
 
+/// These partitions, and no others, are ours. `held`: the keys of them that wait, read after the positions. Returns
+/// where the consumer goes on.
+pub fn take_over<D: Decider>(
+    execute: &mut Execute<D>,
+    gather: &mut Gather<D>,
+    stored: &[StoredPosition],
+    held: &[KeyHeld],
+    now: Timestamp,
+) -> Vec<Position> {
+    gather.revoke();
+    gather.deaf = false;
+    for stored in stored.iter().filter(|stored| stored.starts >= STARTS_MAX) {
+        warn!(
+            topic = stored.topic.name(),
+            partition = stored.partition,
+            starts = stored.starts,
+            "the last runs died with a message of this partition: taking its messages one by one"
+        );
+        gather.careful.insert((stored.topic, stored.partition), stored.attempt);
+    }
+    gather.starts.extend(stored.iter().map(|stored| ((stored.topic, stored.partition), stored.starts)));
+    let position =
+        |stored: &StoredPosition| Position { place: (stored.topic, stored.partition), next: stored.next };
+    let positions: Vec<Position> = stored.iter().map(position).collect();
+    execute.assign(&positions, held);
+    // What an older build could not read may be readable now; what waits for nothing goes on.
+    let waiting = |key: &&KeyHeld| key.letter.is_none() && key.newer + key.behind > 0;
+    for key in held.iter().filter(waiting) {
+        let Some(stream) = task::hold_stream(&key.key) else { continue };
+        let cause = ids::named(&["hold", D::NAME, &key.key]);
+        gather.timers.take(task::task(stream, task::RELEASE, Due::Now, 1, cause, now));
+    }
+    positions
+}
+
+/// No partition is ours.
+pub fn give_up<D: Decider>(execute: &mut Execute<D>, gather: &mut Gather<D>) {
+    execute.revoke();
+    gather.revoke();
+}
+
 /// Positions before holds: whoever still moves a position meanwhile fences us.
 async fn assigned(
     connection: &mut sqlx::PgConnection,
     places: &[Place],
-) -> Result<(Vec<log::StoredPosition>, Vec<log::KeyHeld>), StoreError> {
+) -> Result<(Vec<StoredPosition>, Vec<KeyHeld>), StoreError> {
     let positions = log::positions(connection, places).await?;
     let mut partitions: Vec<i32> = places.iter().map(|(_, partition)| *partition).collect();
     partitions.sort_unstable();

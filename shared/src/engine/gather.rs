@@ -13,17 +13,17 @@ use crate::{
     consumer::{Change, Heard, Place},
     contract::envelope::Raw,
     decider::{Decider, Task},
-    execute::Input,
+    execute::{Input, Outcome},
     failure::Brake,
     log::Attempt,
 };
 
-pub(super) const BATCH_MAX: usize = 1_000;
+pub const BATCH_MAX: usize = 1_000;
 /// Of messages. A batch of dead letters is written whole, in one statement with a time limit.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// All the ways in.
-pub(super) struct Gather<D: Decider> {
+pub struct Gather<D: Decider> {
     pub(super) heard: Heard,
     pub(super) asked: mpsc::Receiver<Asked<D>>,
     pub(super) answers: mpsc::UnboundedReceiver<(Task, D::Command)>,
@@ -31,10 +31,10 @@ pub(super) struct Gather<D: Decider> {
     pub(super) compared: mpsc::Receiver<D::Command>,
     /// Of a batch that was cut; before anything else.
     pub(super) put_back: VecDeque<Input<D>>,
-    pub(super) timers: Timers,
+    pub timers: Timers,
     pub(super) brake: Brake,
     /// A change of the assignment: after the batch.
-    pub(super) change: Option<Change>,
+    pub change: Option<Change>,
     /// A message that must be taken alone.
     stash: Option<Raw>,
     /// Fenced: what is in the queue was fetched from positions that are not ours any more.
@@ -48,7 +48,7 @@ pub(super) struct Gather<D: Decider> {
 }
 
 impl<D: Decider> Gather<D> {
-    pub(super) fn new(
+    pub fn new(
         heard: Heard,
         asked: mpsc::Receiver<Asked<D>>,
         answers: mpsc::UnboundedReceiver<(Task, D::Command)>,
@@ -72,7 +72,7 @@ impl<D: Decider> Gather<D> {
     }
 
     /// Takes what is there.
-    pub(super) fn take(&mut self, inputs: &mut Vec<Input<D>>) {
+    pub fn take(&mut self, inputs: &mut Vec<Input<D>>) {
         if inputs.is_empty()
             && !self.brake.on(Instant::now())
             && let Some(raw) = self.stash.take()
@@ -133,6 +133,24 @@ impl<D: Decider> Gather<D> {
             self.stash = Some(raw);
         }
         false
+    }
+
+    /// After a batch: what is in flight no longer, what is due at once, what was cut off. Leaves the rest to the shell.
+    pub fn settle(&mut self, outcome: &mut Outcome<D>) {
+        self.timers.settled(&outcome.settled);
+        for task in outcome.due.drain(..) {
+            self.timers.take_where_room(task);
+        }
+        for (place, _) in &outcome.moved {
+            self.careful.remove(place);
+        }
+        for input in outcome.put_back.drain(..).rev() {
+            self.put_back.push_front(input);
+        }
+        if outcome.fenced {
+            self.deaf = true;
+            self.revoke();
+        }
     }
 
     /// The partitions are another's.

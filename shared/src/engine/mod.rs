@@ -4,15 +4,15 @@
 //! work asks for, and hands out what came of it. What it never does: decide, or wait for a fuller batch.
 
 pub mod inbox;
+pub mod gather;
+pub mod timers;
+pub mod assignment;
 pub mod serve;
-mod assignment;
 mod clock;
-mod gather;
 mod reconcile;
 mod run;
 mod store;
 mod take_back;
-mod timers;
 
 pub use reconcile::{Compared, Reconcile};
 pub use serve::{Caller, Service, main, no_calls};

@@ -233,7 +233,8 @@ impl<D: Decider> Run<D> {
     }
 
     /// After the commit: answers, events for the relay, calls, counts.
-    fn hand_out(&mut self, outcome: Outcome<D>, calls: &Arc<Semaphore>) -> Vec<(Place, i64)> {
+    fn hand_out(&mut self, mut outcome: Outcome<D>, calls: &Arc<Semaphore>) -> Vec<(Place, i64)> {
+        self.gather.settle(&mut outcome);
         for event in &outcome.recorded {
             self.metrics.event_bytes.observe(event.data.len() as f64);
         }
@@ -246,10 +247,6 @@ impl<D: Decider> Run<D> {
         for reply in outcome.replies {
             // Whoever asked may be gone; it was decided all the same.
             let _ = reply.to.send(reply.answer);
-        }
-        self.gather.timers.settled(&outcome.settled);
-        for task in outcome.due {
-            self.gather.timers.take_where_room(task);
         }
         for (call, task) in outcome.calls {
             let (caller, answered, calls) = (self.caller.clone(), self.answered.clone(), calls.clone());
@@ -279,17 +276,9 @@ impl<D: Decider> Run<D> {
         if self.gather.brake.count(outcome.messages - poison, poison, Instant::now()) {
             error!("over half of the last messages were poison: it may be us; the group pauses");
         }
-        for (place, _) in &outcome.moved {
-            self.gather.careful.remove(place);
-        }
-        for input in outcome.put_back.into_iter().rev() {
-            self.gather.put_back.push_front(input);
-        }
         if outcome.fenced {
             warn!("another replica went on with a partition of ours; reading the positions again");
             self.metrics.fenced_batches.inc();
-            self.gather.deaf = true;
-            self.gather.revoke();
             self.consumer.reassign();
         }
         outcome.moved
@@ -359,7 +348,8 @@ impl<D: Decider> Run<D> {
             failpoint::pass("task", "selected");
         }
         let tasks = due.into_iter().map(|owned| owned.task).collect();
-        self.gather.timers.offer::<D>(tasks, &self.consumer, self.partitions, now);
+        let ends = |partition| self.consumer.ends(partition, D::READS.to_vec());
+        self.gather.timers.offer::<D>(tasks, self.partitions, now, ends);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Due tasks: which of them may run now. A task runs once at a time, on the replica that owns the partition of its
 //! key; one that waits for the backlog runs only after everything that was there when it fell due.
+//!
+//! No I/O: the shell reads the table and asks the broker, and a simulation does the same over models of both.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -7,7 +9,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    consumer::{Consumer, Place},
+    consumer::Place,
     contract::{
         Timestamp,
         topics::{Topic, partition_of},
@@ -20,7 +22,7 @@ use crate::{
 const IN_FLIGHT_MAX: usize = 1_000;
 
 #[derive(Default)]
-pub(super) struct Timers {
+pub struct Timers {
     /// To be decided, in order.
     due: VecDeque<Task>,
     /// Taken and not settled: queued, being decided, or with a call under way.
@@ -31,13 +33,13 @@ pub(super) struct Timers {
     backlogs: HashMap<i32, Backlog>,
 }
 
-/// The ends, `None` where the broker does not say.
-type Asked = oneshot::Receiver<Option<Vec<(Topic, i64)>>>;
+/// Where the topics of a partition end, `None` where the broker does not say.
+pub type Ends = oneshot::Receiver<Option<Vec<(Topic, i64)>>>;
 
 /// What must be processed before tasks of a partition that wait for it may run.
 #[derive(Default)]
 struct Backlog {
-    asked: Option<(Timestamp, Asked)>,
+    asked: Option<(Timestamp, Ends)>,
     /// When the ends were asked for, and what they were.
     ends: Option<(Timestamp, Vec<(Topic, i64)>)>,
     /// Everything that was there at this time is processed.
@@ -52,12 +54,12 @@ impl Timers {
         Some(task)
     }
 
-    pub(super) fn in_flight(&self) -> Vec<Uuid> {
+    pub fn in_flight(&self) -> Vec<Uuid> {
         self.in_flight.iter().copied().collect()
     }
 
     /// How many more may be taken.
-    pub(super) fn room(&self) -> usize {
+    pub fn room(&self) -> usize {
         IN_FLIGHT_MAX.saturating_sub(self.in_flight.len())
     }
 
@@ -100,7 +102,7 @@ impl Timers {
     }
 
     /// Compares the positions with the ends that tasks wait for.
-    pub(super) fn look(&mut self, positions: &HashMap<Place, Option<i64>>) {
+    pub fn look(&mut self, positions: &HashMap<Place, Option<i64>>) {
         for (partition, backlog) in &mut self.backlogs {
             backlog.look(*partition, positions);
         }
@@ -108,18 +110,19 @@ impl Timers {
 
     /// Partitions whose tasks still wait for a backlog: no others are offered meanwhile, so that a partition that
     /// stands still does not keep back the tasks of the others.
-    pub(super) fn waiting(&self) -> Vec<i32> {
+    pub fn waiting(&self) -> Vec<i32> {
         let waits = |backlog: &Backlog| backlog.asked.is_some() || backlog.ends.is_some();
         self.backlogs.iter().filter(|(_, backlog)| waits(backlog)).map(|(partition, _)| *partition).collect()
     }
 
-    /// Takes those of the due tasks that may run; asks for the ends that the others wait for.
-    pub(super) fn offer<D: Decider>(
+    /// Takes those of the due tasks that may run; asks for the ends that the others wait for, by partition and over
+    /// all topics of [`Decider::READS`].
+    pub fn offer<D: Decider>(
         &mut self,
         tasks: Vec<Task>,
-        consumer: &Consumer,
         partitions: i32,
         now: Timestamp,
+        mut ends: impl FnMut(i32) -> Ends,
     ) {
         for task in tasks {
             if !D::WAITS_FOR_BACKLOG.contains(&task.kind.as_str()) {
@@ -131,7 +134,7 @@ impl Timers {
             if backlog.passed.is_some_and(|passed| task.due_at <= passed) {
                 self.take(task);
             } else if backlog.asked.is_none() && backlog.ends.is_none() {
-                backlog.asked = Some((now, consumer.ends(partition, D::READS.to_vec())));
+                backlog.asked = Some((now, ends(partition)));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 use crate::{
-    contract::{Timestamp, ids, ids::StreamName, message::Event},
+    contract::{Timestamp, envelope::Recorded, ids, ids::StreamName, message::Event},
     decider::{Decided, Decider, Decision, Existing, Folded, Refusal, Streams, Task, TaskChange, Told, Via},
     task,
 };
@@ -42,6 +42,18 @@ impl<D: Decider> Memory<D> {
             states: HashMap::new(),
             places: HashMap::new(),
         }
+    }
+
+    /// The fold of a log as it stands. `Err` names an event that cannot be read.
+    pub fn of_log(decider: D, log: &[Recorded]) -> Result<Self, String> {
+        let mut memory = Self::new(decider);
+        for recorded in log {
+            let event = D::Event::decode(&recorded.event_type, &recorded.data);
+            let event = event.and_then(Result::ok).ok_or_else(|| format!("unreadable: {recorded:?}"))?;
+            let (id, cause, at) = (recorded.event_id, recorded.causation_id, recorded.recorded_at);
+            memory.append(recorded.stream.clone(), event, id, cause, at);
+        }
+        Ok(memory)
     }
 
     pub fn state(&self, stream: &StreamName) -> D::State {

@@ -34,6 +34,18 @@ pub(crate) fn order_id(number: usize) -> OrderId {
     OrderId::new(Uuid::from_u128(number as u128 + 1)).unwrap()
 }
 
+/// Which order a message is about.
+pub(crate) fn number_asked(message: &Message) -> Option<usize> {
+    let id = match message {
+        Message::OrderCommand(command) => command.order_id(),
+        Message::Order(event) => event.order_id(),
+        Message::Reservation(event) => event.order_id(),
+        Message::Payment(event) => event.order_id(),
+        _ => return None,
+    };
+    usize::try_from(id.uuid().as_u128() - 1).ok()
+}
+
 pub(crate) fn sku(number: usize) -> Sku {
     format!("S{number}").parse().unwrap()
 }

@@ -1,6 +1,5 @@
 //! What the unit of work does with each class of message, over a model of the database.
 
-mod model;
 mod sample;
 
 use std::{sync::Arc, time::Duration};
@@ -8,10 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use self::{
-    model::Model,
-    sample::{Command, DEADLINE, PANICS, Sample},
-};
+use self::sample::{Command, DEADLINE, PANICS, Sample};
 use super::{Execute, ExecuteSettings, Input, Outcome};
 use crate::{
     consumer::Position,
@@ -28,6 +24,7 @@ use crate::{
     engine::inbox::{Answer, Asked, Unanswered},
     log::{HoldKind, LetterChange, LetterStatus, OwnedTask},
     task,
+    testing::store::Store,
 };
 
 const PARTITIONS: i32 = 4;
@@ -43,7 +40,7 @@ fn order(number: u128) -> OrderId {
 
 /// Topics of which the next offset is what was written, and one process that reads them.
 struct World {
-    model: Model,
+    model: Store,
     execute: Execute<Sample>,
     offsets: std::collections::HashMap<(Topic, i32), i64>,
     written: u128,
@@ -52,7 +49,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            model: Model::default(),
+            model: Store::default(),
             execute: process(0),
             offsets: std::collections::HashMap::new(),
             written: 0,
@@ -69,11 +66,7 @@ impl World {
             topics.into_iter().flat_map(|topic| (0..PARTITIONS).map(move |partition| (topic, partition)));
         let positions: Vec<Position> =
             places.map(|place| Position { place, next: self.model.positions.get(&place).copied() }).collect();
-        let mut keys: Vec<String> = self.model.held.iter().map(|row| row.held.key.clone()).collect();
-        keys.extend((1..10).map(|number| order(number).to_string()));
-        keys.sort();
-        keys.dedup();
-        let held: Vec<_> = keys.iter().map(|key| self.model.key_held(key)).collect();
+        let held = self.model.held_keys(&(0..PARTITIONS).collect::<Vec<_>>());
         self.execute.assign(&positions, &held);
     }
 
@@ -228,7 +221,7 @@ fn what_others_append_is_folded_before_the_batch_is_decided_again() {
     world.take(vec![create]);
     // Another replica confirms the order, between our decision and our append.
     let mut other = World::new();
-    other.model.log = world.model.log.clone();
+    other.model = world.model.clone();
     other.execute = process(1);
     other.assign();
     let authorized = other.authorized(order(1));
@@ -239,7 +232,7 @@ fn what_others_append_is_folded_before_the_batch_is_decided_again() {
     let mut first = true;
     let outcome = world.model.run(&mut world.execute, vec![Input::Message(cancel)], now(), |model| {
         if std::mem::take(&mut first) {
-            model.log.push(theirs.clone());
+            model.push(theirs.clone()).unwrap();
         }
     });
     assert_eq!(outcome.attempts, 2);
@@ -501,7 +494,7 @@ fn a_batch_that_the_database_does_not_take_is_halved_down_to_the_one_message() {
                 if bad {
                     world.execute.faulty("invalid byte sequence").unwrap()
                 } else {
-                    let appended = world.model.append(&append, now());
+                    let appended = world.model.append(&append, now()).unwrap();
                     world.execute.appended(&appended)
                 }
             }
@@ -536,7 +529,7 @@ fn what_another_replica_released_meanwhile_is_no_dead_letter() {
     world.assign();
     std::mem::swap(&mut world.execute, &mut other);
 
-    let task = |model: &Model, kind| {
+    let task = |model: &Store, kind| {
         let owned = model.tasks.values().find(|owned| owned.task.kind == kind);
         owned.map(|owned| Input::Task(owned.task.clone())).unwrap()
     };

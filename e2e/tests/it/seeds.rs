@@ -1,0 +1,47 @@
+//! Runs of many seeds, on all processors.
+
+use std::{
+    env,
+    num::NonZero,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+/// `FULFIL_SEED`: that one. Else so many, or `FULFIL_SEEDS`. The first, and how many.
+pub(crate) fn asked(otherwise: u64) -> (u64, u64) {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    match number("FULFIL_SEED") {
+        Some(seed) => (seed, 1),
+        None => (0, number("FULFIL_SEEDS").unwrap_or(otherwise)),
+    }
+}
+
+/// Adds up what the runs came to. The failure with the lowest seed of those that were seen is told.
+pub(crate) fn run_all<S: Default + Send>(
+    first: u64,
+    count: u64,
+    run: impl Fn(u64) -> Result<S, String> + Sync,
+    add: impl Fn(&mut S, &S) + Sync,
+) -> Result<S, String> {
+    let next = AtomicU64::new(first);
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let work = || {
+        let mut sums = S::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count {
+                return Ok(sums);
+            }
+            add(&mut sums, &run(seed).inspect_err(|_| next.store(first + count, Ordering::Relaxed))?);
+        }
+    };
+    let outcomes: Vec<Result<S, String>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    });
+    let mut sums = S::default();
+    for outcome in outcomes {
+        add(&mut sums, &outcome?);
+    }
+    Ok(sums)
+}

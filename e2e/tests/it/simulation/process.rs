@@ -1,0 +1,427 @@
+//! One process of a service: the product's gathering, unit of work and relay, with the loop around them as the engine
+//! has it, and the models in place of its servers.
+
+use std::{collections::HashMap, sync::mpsc::SyncSender};
+
+use order_service::domain as order;
+use payment_service::domain as payment;
+use rand::Rng;
+use shared::{
+    consumer::{Change, Place, Position, heard},
+    decider::{Decider, Task},
+    engine::{
+        assignment::{give_up, take_over},
+        gather::Gather,
+        inbox::Asked,
+    },
+    execute::{Execute, ExecuteSettings, Fetch, Fetched, Outcome, Step},
+    log::{Append, Appended, DueTasks, StoredPosition},
+    task,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Bug,
+    broker::PARTITIONS,
+    consumer::Consumer,
+    database::{Answer, Database, Query},
+    env::{Due, Env, Happens, Line, Who},
+    relay::Relay,
+};
+
+/// Small, so that the consumer meets a full queue.
+const MESSAGES_MAX: usize = 6;
+const ASKED_MAX: usize = 8;
+pub(super) const HOLD_LIMIT_S: u64 = 3_600;
+
+/// What the simulation must know of a service beyond its decider.
+pub(super) trait Service: Decider + Clone {
+    fn call(call: Self::Call) -> payment::Call;
+    /// What the provider said, as this service's command.
+    fn answer(command: payment::Command) -> Self::Command;
+}
+
+impl Service for order_service::Orders {
+    fn call(call: Self::Call) -> payment::Call {
+        match call {}
+    }
+    fn answer(_: payment::Command) -> order::Command {
+        unreachable!("order-service calls nobody")
+    }
+}
+
+impl Service for inventory_service::Inventory {
+    fn call(call: Self::Call) -> payment::Call {
+        match call {}
+    }
+    fn answer(_: payment::Command) -> Self::Command {
+        unreachable!("inventory-service calls nobody")
+    }
+}
+
+impl Service for payment_service::Payments {
+    fn call(call: Self::Call) -> payment::Call {
+        call
+    }
+    fn answer(command: payment::Command) -> payment::Command {
+        command
+    }
+}
+
+pub(super) struct Process<D: Service> {
+    pub(super) who: Who,
+    pub(super) run: u32,
+    decider: D,
+    /// `None` until the end of the log was read.
+    execute: Option<Execute<D>>,
+    pub(super) gather: Gather<D>,
+    asked: mpsc::Sender<Asked<D>>,
+    answers: mpsc::UnboundedSender<(Task, D::Command)>,
+    pub(super) consumer: Consumer,
+    pub(super) relay: Relay,
+    doing: Doing,
+    tick_is_due: bool,
+    pub(super) frozen_until_ms: u64,
+}
+
+/// The call that the loop waits for.
+enum Doing {
+    Nothing,
+    Starting,
+    Batch(Query, Reading),
+    Assigning { query: Query, places: Vec<Place>, stored: Vec<StoredPosition>, reply: SyncSender<Vec<Position>> },
+    LookingForTasks(DueTasks),
+}
+
+/// What was read of a batch's rows so far: three statements.
+#[derive(Default)]
+struct Reading {
+    fetch: Fetch,
+    fetched: Fetched,
+}
+
+impl<D: Service> Process<D> {
+    /// Starts: reads the end of the log, then joins its group.
+    pub(super) fn start(env: &mut Env, decider: D, who: Who, run: u32) -> Self {
+        let (teller, heard) = heard::queues(MESSAGES_MAX);
+        let (asked, to_decide) = mpsc::channel(ASKED_MAX);
+        let (answers, answered) = mpsc::unbounded_channel();
+        let (_, compared) = mpsc::channel(1);
+        let process = Self {
+            who,
+            run,
+            decider,
+            execute: None,
+            gather: Gather::new(heard, to_decide, answered, compared),
+            asked,
+            answers,
+            consumer: Consumer::new(who, run, teller),
+            relay: Relay::new(who, run, D::NAME),
+            doing: Doing::Starting,
+            tick_is_due: false,
+            frozen_until_ms: 0,
+        };
+        Database::send(env, who, run, Line::Engine, Query::End);
+        process.tell(env, 5, Happens::RelayTurn);
+        process
+    }
+
+    pub(super) fn tell(&self, env: &mut Env, within_ms: u64, what: Happens) {
+        env.within(within_ms, Due::To { who: self.who, run: self.run, what });
+    }
+
+    pub(super) fn has_started(&self) -> bool {
+        self.execute.is_some()
+    }
+
+    pub(super) fn is_frozen(&self, env: &Env) -> bool {
+        env.now_ms < self.frozen_until_ms
+    }
+
+    /// In the middle of a batch; with its append sent.
+    pub(super) fn in_a_batch(&self) -> (bool, bool) {
+        match &self.doing {
+            Doing::Batch(query, _) => (true, matches!(query, Query::Append(_))),
+            _ => (false, false),
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.doing, Doing::Nothing) && self.gather.timers.in_flight().is_empty()
+    }
+
+    pub(super) fn ask(&self, asked: Asked<D>) -> bool {
+        self.asked.try_send(asked).is_ok()
+    }
+
+    pub(super) fn provider_said(&self, command: payment::Command, task: Task) {
+        let _ = self.answers.send((task, D::answer(command)));
+    }
+
+    fn send(&self, env: &mut Env, query: Query) {
+        Database::send(env, self.who, self.run, Line::Engine, query);
+    }
+
+    /// The loop looks for something to do.
+    pub(super) fn turn(&mut self, env: &mut Env) -> Result<(), String> {
+        if self.execute.is_none() || !matches!(self.doing, Doing::Nothing) {
+            return Ok(());
+        }
+        let mut inputs = Vec::new();
+        self.gather.take(&mut inputs);
+        if !inputs.is_empty() {
+            if self.consumer.is_zombie {
+                env.faults.count("zombie decided a batch");
+            }
+            let Some(execute) = &mut self.execute else { return Ok(()) };
+            let step = execute.begin(inputs, env.now());
+            return self.step(env, step);
+        }
+        match self.gather.change.take() {
+            Some(Change::Assigned { places, reply }) => {
+                let query = Query::Positions(places.clone());
+                self.send(env, query.clone());
+                self.doing = Doing::Assigning { query, places, stored: Vec::new(), reply };
+                return Ok(());
+            }
+            Some(Change::Revoked { reply }) => {
+                if let Some(execute) = &mut self.execute {
+                    give_up(execute, &mut self.gather);
+                }
+                let _ = reply.send(());
+                self.tell(env, 2, Happens::Turn);
+            }
+            _ => {}
+        }
+        if std::mem::take(&mut self.tick_is_due) {
+            self.look_for_tasks(env);
+        }
+        Ok(())
+    }
+
+    pub(super) fn tick(&mut self, env: &mut Env) -> Result<(), String> {
+        self.tick_is_due = true;
+        self.turn(env)
+    }
+
+    fn look_for_tasks(&mut self, env: &mut Env) {
+        let Some(execute) = &self.execute else { return };
+        let positions: HashMap<Place, Option<i64>> = execute.positions().collect();
+        let mut partitions: Vec<i32> = positions.keys().map(|(_, partition)| *partition).collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        if partitions.is_empty() {
+            return;
+        }
+        let timers = &mut self.gather.timers;
+        timers.look(&positions);
+        let mut running = timers.in_flight();
+        running.sort_unstable();
+        let mut waiting = timers.waiting();
+        waiting.sort_unstable();
+        let asked = DueTasks {
+            partitions,
+            until: env.now(),
+            running,
+            waiting,
+            kinds_that_wait: D::WAITS_FOR_BACKLOG,
+            limit: timers.room() as i64,
+        };
+        self.send(env, Query::DueTasks(asked.clone()));
+        self.doing = Doing::LookingForTasks(asked);
+    }
+
+    /// The same call again, after its connection was lost.
+    pub(super) fn retry(&mut self, env: &mut Env) {
+        let query = match &self.doing {
+            Doing::Nothing => return,
+            Doing::Starting => Query::End,
+            Doing::Batch(query, _) | Doing::Assigning { query, .. } => query.clone(),
+            Doing::LookingForTasks(asked) => Query::DueTasks(asked.clone()),
+        };
+        self.send(env, query);
+    }
+
+    pub(super) fn answered(&mut self, env: &mut Env, answer: Result<Answer, ()>) -> Result<(), String> {
+        let Ok(answer) = answer else {
+            if env.bug == Some(Bug::TakesSilenceForDone)
+                && let Doing::Batch(Query::Append(_), _) = &self.doing
+                && let Some(execute) = &mut self.execute
+            {
+                let step = execute.appended(&Appended::Done { now: env.now() });
+                return self.step(env, step);
+            }
+            self.tell(env, 500, Happens::Retry(Line::Engine));
+            return Ok(());
+        };
+        match (std::mem::replace(&mut self.doing, Doing::Nothing), answer) {
+            (Doing::Starting, Answer::End(end)) => {
+                let settings = ExecuteSettings {
+                    mode: shared::contract::envelope::Mode::Development,
+                    partitions: PARTITIONS,
+                    hold_limit: std::time::Duration::from_secs(HOLD_LIMIT_S),
+                    cache_streams_max: if env.rng.random() { 8 } else { 1_000 },
+                    snapshot_every: 4,
+                };
+                let decider = std::sync::Arc::new(self.decider.clone());
+                self.execute = Some(Execute::new(decider, settings, end));
+            }
+            (Doing::Assigning { places, reply, .. }, Answer::Positions(stored)) => {
+                let mut partitions: Vec<i32> = places.iter().map(|(_, partition)| *partition).collect();
+                partitions.sort_unstable();
+                partitions.dedup();
+                let query = Query::HeldKeys(partitions);
+                self.send(env, query.clone());
+                self.doing = Doing::Assigning { query, places, stored, reply };
+                return Ok(());
+            }
+            (Doing::Assigning { stored, reply, .. }, Answer::Keys(held)) => {
+                if let Some(execute) = &mut self.execute {
+                    let positions = take_over(execute, &mut self.gather, &stored, &held, env.now());
+                    let _ = reply.send(positions);
+                }
+                self.tick_is_due = true;
+                self.tell(env, 5, Happens::Poll);
+            }
+            (Doing::LookingForTasks(_), Answer::Tasks(due)) => {
+                let tasks = due.into_iter().map(|owned| owned.task).collect();
+                let (now, bug) = (env.now(), env.bug);
+                let mut waits = false;
+                let ends = |partition: i32| {
+                    waits = true;
+                    self.consumer.ends::<D>(env, partition, bug)
+                };
+                self.gather.timers.offer::<D>(tasks, PARTITIONS, now, ends);
+                if waits {
+                    env.faults.count("deadline waited for a backlog");
+                }
+            }
+            (Doing::Batch(query, reading), answer) => return self.batch_answered(env, query, reading, answer),
+            (_, answer) => return Err(format!("nobody asked for {answer:?}")),
+        }
+        self.tell(env, 2, Happens::Turn);
+        Ok(())
+    }
+
+    fn batch_answered(
+        &mut self,
+        env: &mut Env,
+        query: Query,
+        mut reading: Reading,
+        answer: Answer,
+    ) -> Result<(), String> {
+        let Some(execute) = &mut self.execute else { return Ok(()) };
+        let step = match (query, answer) {
+            (Query::Load(_), Answer::Loaded(loaded)) => execute.loaded(loaded),
+            (Query::Append(_), Answer::Appended(appended)) => {
+                match appended {
+                    Appended::LogMoved { .. } => env.faults.count("append refused: the log moved"),
+                    Appended::Fenced => env.faults.count("append refused: fenced"),
+                    Appended::DoneBefore { .. } => env.faults.count("append done before"),
+                    Appended::Done { .. } => {}
+                }
+                execute.appended(&appended)
+            }
+            (Query::Tail { .. }, Answer::Tail { events, more: true }) => {
+                let after = events.last().map_or(execute.seen(), |last| last.position);
+                execute.follow(&events);
+                self.ask_for_batch(env, Query::Tail { after }, reading);
+                return Ok(());
+            }
+            (Query::Tail { .. }, Answer::Tail { events, more: false }) => execute.tailed(&events),
+            (Query::Letters(_), Answer::Letters(letters)) => {
+                reading.fetched.letters = letters;
+                let keys = std::mem::take(&mut reading.fetch.held_keys);
+                match keys.is_empty() {
+                    true => execute.fetched(reading.fetched),
+                    false => return Ok(self.ask_for_batch(env, Query::KeysHeld(keys), reading)),
+                }
+            }
+            (Query::KeysHeld(keys), Answer::Keys(held)) => {
+                reading.fetched.keys = held;
+                return Ok(self.ask_for_batch(env, Query::HeldMessages(keys), reading));
+            }
+            (Query::HeldMessages(_), Answer::Held(rows)) => {
+                reading.fetched.held = rows;
+                execute.fetched(reading.fetched)
+            }
+            (query, answer) => return Err(format!("{query:?} is answered {answer:?}")),
+        };
+        self.step(env, step)
+    }
+
+    fn ask_for_batch(&mut self, env: &mut Env, query: Query, reading: Reading) {
+        self.send(env, query.clone());
+        self.doing = Doing::Batch(query, reading);
+    }
+
+    fn step(&mut self, env: &mut Env, step: Step<D>) -> Result<(), String> {
+        let mut reading = Reading::default();
+        let query = match step {
+            Step::Load(load) => Query::Load(load),
+            Step::Append(append) => Query::Append(*append),
+            Step::Tail { after, .. } => Query::Tail { after },
+            Step::Fetch(fetch) => {
+                reading.fetch = fetch;
+                let letters = std::mem::take(&mut reading.fetch.letters);
+                match letters.is_empty() {
+                    true => Query::KeysHeld(std::mem::take(&mut reading.fetch.held_keys)),
+                    false => Query::Letters(letters),
+                }
+            }
+            Step::Done(outcome) => {
+                self.doing = Doing::Nothing;
+                return self.hand_out(env, outcome);
+            }
+        };
+        self.ask_for_batch(env, query, reading);
+        Ok(())
+    }
+
+    /// After the commit, as the engine does it.
+    fn hand_out(&mut self, env: &mut Env, mut outcome: Outcome<D>) -> Result<(), String> {
+        self.gather.settle(&mut outcome);
+        self.relay.committed(outcome.recorded);
+        if outcome.letters > 0 {
+            self.relay.look();
+        }
+        for reply in outcome.replies {
+            let _ = reply.to.send(reply.answer);
+        }
+        for (call, task) in outcome.calls {
+            let (who, run) = (self.who, self.run);
+            env.within(50, Due::Called { who, run, call: D::call(call), task });
+        }
+        for _ in 0..outcome.duplicates {
+            env.faults.count("message read again");
+        }
+        if outcome.fenced {
+            self.consumer.assign_again(env);
+        }
+        self.tell(env, 2, Happens::Turn);
+        self.tell(env, 5, Happens::RelayTurn);
+        self.tell(env, 5, Happens::Poll);
+        // What this batch owes may be due soon.
+        self.tell(env, 100, Happens::Tick);
+        Ok(())
+    }
+
+    pub(super) fn owned(&self) -> Vec<i32> {
+        let Some(execute) = &self.execute else { return Vec::new() };
+        (0..PARTITIONS).filter(|partition| execute.owns_partition(*partition)).collect()
+    }
+}
+
+/// An append as the audit looks at it before it lands.
+pub(super) fn expires(append: &Append) -> impl Iterator<Item = &shared::contract::envelope::Recorded> {
+    append.events.iter().filter(|event| {
+        event.event_type.starts_with("fulfil.order.cancelled.") && event.data.contains("\"deadline\"")
+    })
+}
+
+/// Whether a task is one of the engine's own.
+pub(super) fn is_about_a_hold(kind: &str) -> bool {
+    [task::RELEASE, task::HOLD_LIMIT].contains(&kind)
+}
+
+pub(super) type Ends = oneshot::Receiver<Option<Vec<(shared::contract::topics::Topic, i64)>>>;
