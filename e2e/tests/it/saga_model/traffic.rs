@@ -34,18 +34,6 @@ pub(crate) fn order_id(number: usize) -> OrderId {
     OrderId::new(Uuid::from_u128(number as u128 + 1)).unwrap()
 }
 
-/// Which order a message is about.
-pub(crate) fn number_asked(message: &Message) -> Option<usize> {
-    let id = match message {
-        Message::OrderCommand(command) => command.order_id(),
-        Message::Order(event) => event.order_id(),
-        Message::Reservation(event) => event.order_id(),
-        Message::Payment(event) => event.order_id(),
-        _ => return None,
-    };
-    usize::try_from(id.uuid().as_u128() - 1).ok()
-}
-
 pub(crate) fn sku(number: usize) -> Sku {
     format!("S{number}").parse().unwrap()
 }
@@ -78,10 +66,10 @@ pub(crate) fn draw(rng: &mut SmallRng, orders: usize) -> Vec<Asked> {
     asked
 }
 
-/// Events about a few orders that somebody writes to see what happens.
-pub(crate) fn by_hand(rng: &mut SmallRng, orders: usize) -> Vec<Asked> {
+/// Events about `touched` of the orders that somebody writes to see what happens.
+pub(crate) fn by_hand(rng: &mut SmallRng, orders: usize, touched: usize) -> Vec<Asked> {
     let mut asked = Vec::new();
-    for _ in 0..orders / 50 {
+    for _ in 0..touched {
         let order_id = order_id(rng.random_range(0..orders));
         for _ in 0..rng.random_range(1..=3) {
             let at_ms = some_time(rng);

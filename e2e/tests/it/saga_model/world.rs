@@ -232,7 +232,7 @@ impl World {
             let at_ms = traffic::some_time(&mut self.rng);
             self.at(at_ms, Due::CallBack { number });
         }
-        for asked in traffic::by_hand(&mut self.rng, self.order_count) {
+        for asked in traffic::by_hand(&mut self.rng, self.order_count, self.order_count / 50) {
             self.at(asked.at_ms, Due::Asked(asked));
         }
     }

@@ -86,8 +86,11 @@ impl Broker {
     }
 }
 
-/// Gives a producer what it is to send, in this order.
+/// Gives a producer what it is to send, in this order. One that has failed takes nothing more.
 pub(super) fn give(env: &mut Env, producer: usize, lane: Lane, entries: Vec<Entry>) {
+    if env.broker.producers[producer].is_gone {
+        return;
+    }
     for entry in entries {
         let partition = (entry.record.topic, entry.record.partition(PARTITIONS));
         let given = env.broker.producers[producer].given.entry(partition).or_default();
@@ -113,8 +116,9 @@ pub(super) fn arrive(env: &mut Env, producer: usize, partition: Place) {
     if is_gone {
         env.faults.count("message of a dead producer arrived");
     } else if env.unlucky(env.trouble * 4) {
-        // Not taken, and neither is what comes after it.
+        // Not taken, and so neither is what comes after it: its sequence has a hole.
         env.faults.count("producer failed");
+        env.broker.producers[producer].given.remove(&partition);
         discard(env, producer);
         let what = Happens::ProducerFailed { producer };
         return env.within(500, Due::To { who, run, what });

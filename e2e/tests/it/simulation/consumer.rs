@@ -115,7 +115,7 @@ impl Consumer {
         self.tell(env, 50, Happens::Assigned { generation, partitions });
     }
 
-    fn poll_soon(&mut self, env: &mut Env, within_ms: u64) {
+    pub(super) fn poll_soon(&mut self, env: &mut Env, within_ms: u64) {
         if !std::mem::replace(&mut self.polls, true) {
             self.tell(env, within_ms, Happens::Poll);
         }
@@ -127,7 +127,10 @@ impl Consumer {
         if let Some(assigning) = &self.assigning {
             match assigning.try_recv() {
                 Ok(positions) => {
-                    self.next = positions.iter().map(|at| (at.place, at.next.unwrap_or(0))).collect();
+                    // What was under way to the client when it was told to seek comes, too.
+                    let back = if env.unlucky(4) { env.rng.random_range(1..=3) } else { 0 };
+                    let next = |at: &Position| (at.next.unwrap_or(0) - back).max(0);
+                    self.next = positions.iter().map(|at| (at.place, next(at))).collect();
                     self.assigning = None;
                 }
                 Err(TryRecvError::Empty) => {

@@ -50,11 +50,9 @@ impl Edge {
     pub(super) fn new(env: &mut Env, orders: usize) -> Self {
         let mut asked = traffic::draw(&mut env.rng, orders);
         if env.rng.random_ratio(1, 3) {
-            for _ in 0..3 {
-                asked.extend(traffic::by_hand(&mut env.rng, 50.min(orders * 2)));
-            }
+            let by_hand = env.rng.random_range(1..=3);
+            asked.extend(traffic::by_hand(&mut env.rng, orders, by_hand));
         }
-        asked.retain(|asked| traffic::number_asked(&asked.message).is_none_or(|number| number < orders));
         let mut edge = Self {
             waiting: HashMap::new(),
             told: HashMap::new(),

@@ -42,7 +42,7 @@ pub(super) enum Due {
     /// The group of a service waits for its members.
     Group { service: usize, generation: u64 },
     /// A member has said nothing for the session time-out.
-    Expired { who: Who, run: u32, since_ms: u64 },
+    Expired { who: Who, run: u32 },
     /// The next message of a producer for a partition reaches the broker.
     Arrives { producer: usize, partition: (shared::contract::topics::Topic, i32) },
     /// A call reaches the provider.
@@ -58,7 +58,7 @@ pub(super) enum Happens {
     /// Time to look for due tasks.
     Tick,
     Answered { line: Line, answer: Result<Answer, ()> },
-    Retry(Line),
+    Retry,
     /// The consumer thread polls.
     Poll,
     Assigned { generation: u64, partitions: Vec<i32> },

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Faults(pub(crate) BTreeMap<&'static str, u64>);
 
 impl Faults {
-    pub(crate) const ALL: [&'static str; 40] = [
+    pub(crate) const ALL: [&'static str; 39] = [
         // Postgres
         "append refused: the log moved",
         "append refused: fenced",
@@ -20,7 +20,6 @@ impl Faults {
         "call of a dead process landed",
         "database killed",
         "connections terminated",
-        "log read moved between two reads",
         // Kafka
         "broker away",
         "producer failed",

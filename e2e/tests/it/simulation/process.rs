@@ -16,7 +16,6 @@ use shared::{
     },
     execute::{Execute, ExecuteSettings, Fetch, Fetched, Outcome, Step},
     log::{Append, Appended, DueTasks, StoredPosition},
-    task,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -81,6 +80,8 @@ pub(super) struct Process<D: Service> {
     pub(super) relay: Relay,
     doing: Doing,
     tick_is_due: bool,
+    /// Told to come and not come yet: a turn, a tick.
+    coming: [bool; 2],
     pub(super) frozen_until_ms: u64,
 }
 
@@ -107,7 +108,7 @@ impl<D: Service> Process<D> {
         let (asked, to_decide) = mpsc::channel(ASKED_MAX);
         let (answers, answered) = mpsc::unbounded_channel();
         let (_, compared) = mpsc::channel(1);
-        let process = Self {
+        let mut process = Self {
             who,
             run,
             decider,
@@ -119,15 +120,28 @@ impl<D: Service> Process<D> {
             relay: Relay::new(who, run, D::NAME),
             doing: Doing::Starting,
             tick_is_due: false,
+            coming: [false; 2],
             frozen_until_ms: 0,
         };
         Database::send(env, who, run, Line::Engine, Query::End);
-        process.tell(env, 5, Happens::RelayTurn);
+        process.relay.wake(env, 5);
         process
     }
 
     pub(super) fn tell(&self, env: &mut Env, within_ms: u64, what: Happens) {
         env.within(within_ms, Due::To { who: self.who, run: self.run, what });
+    }
+
+    pub(super) fn wake(&mut self, env: &mut Env, within_ms: u64) {
+        if !std::mem::replace(&mut self.coming[0], true) {
+            self.tell(env, within_ms, Happens::Turn);
+        }
+    }
+
+    pub(super) fn tick_soon(&mut self, env: &mut Env, within_ms: u64) {
+        if !std::mem::replace(&mut self.coming[1], true) {
+            self.tell(env, within_ms, Happens::Tick);
+        }
     }
 
     pub(super) fn has_started(&self) -> bool {
@@ -164,6 +178,7 @@ impl<D: Service> Process<D> {
 
     /// The loop looks for something to do.
     pub(super) fn turn(&mut self, env: &mut Env) -> Result<(), String> {
+        self.coming[0] = false;
         if self.execute.is_none() || !matches!(self.doing, Doing::Nothing) {
             return Ok(());
         }
@@ -189,7 +204,7 @@ impl<D: Service> Process<D> {
                     give_up(execute, &mut self.gather);
                 }
                 let _ = reply.send(());
-                self.tell(env, 2, Happens::Turn);
+                self.wake(env, 2);
             }
             _ => {}
         }
@@ -200,6 +215,7 @@ impl<D: Service> Process<D> {
     }
 
     pub(super) fn tick(&mut self, env: &mut Env) -> Result<(), String> {
+        self.coming[1] = false;
         self.tick_is_due = true;
         self.turn(env)
     }
@@ -251,7 +267,7 @@ impl<D: Service> Process<D> {
                 let step = execute.appended(&Appended::Done { now: env.now() });
                 return self.step(env, step);
             }
-            self.tell(env, 500, Happens::Retry(Line::Engine));
+            self.tell(env, 500, Happens::Retry);
             return Ok(());
         };
         match (std::mem::replace(&mut self.doing, Doing::Nothing), answer) {
@@ -281,7 +297,7 @@ impl<D: Service> Process<D> {
                     let _ = reply.send(positions);
                 }
                 self.tick_is_due = true;
-                self.tell(env, 5, Happens::Poll);
+                self.consumer.poll_soon(env, 5);
             }
             (Doing::LookingForTasks(_), Answer::Tasks(due)) => {
                 let tasks = due.into_iter().map(|owned| owned.task).collect();
@@ -299,7 +315,7 @@ impl<D: Service> Process<D> {
             (Doing::Batch(query, reading), answer) => return self.batch_answered(env, query, reading, answer),
             (_, answer) => return Err(format!("nobody asked for {answer:?}")),
         }
-        self.tell(env, 2, Happens::Turn);
+        self.wake(env, 2);
         Ok(())
     }
 
@@ -398,11 +414,11 @@ impl<D: Service> Process<D> {
         if outcome.fenced {
             self.consumer.assign_again(env);
         }
-        self.tell(env, 2, Happens::Turn);
-        self.tell(env, 5, Happens::RelayTurn);
-        self.tell(env, 5, Happens::Poll);
+        self.wake(env, 2);
+        self.relay.wake(env, 5);
+        self.consumer.poll_soon(env, 5);
         // What this batch owes may be due soon.
-        self.tell(env, 100, Happens::Tick);
+        self.tick_soon(env, 100);
         Ok(())
     }
 
@@ -417,11 +433,6 @@ pub(super) fn expires(append: &Append) -> impl Iterator<Item = &shared::contract
     append.events.iter().filter(|event| {
         event.event_type.starts_with("fulfil.order.cancelled.") && event.data.contains("\"deadline\"")
     })
-}
-
-/// Whether a task is one of the engine's own.
-pub(super) fn is_about_a_hold(kind: &str) -> bool {
-    [task::RELEASE, task::HOLD_LIMIT].contains(&kind)
 }
 
 pub(super) type Ends = oneshot::Receiver<Option<Vec<(shared::contract::topics::Topic, i64)>>>;

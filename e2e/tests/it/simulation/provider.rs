@@ -9,7 +9,7 @@ use payment_service::{
     },
 };
 use rand::Rng;
-use shared::{contract::ids::OrderId, decider::Task};
+use shared::decider::Task;
 
 use super::env::{Due, Env, Happens, Who};
 
@@ -79,9 +79,5 @@ impl Provider {
             Reply::Said(said) => Some(said),
             Reply::Late(_) | Reply::Never | Reply::Unavailable => None,
         })
-    }
-
-    pub(super) fn charges(&self, order_id: OrderId) -> u32 {
-        self.books.record(order_id).charges
     }
 }

@@ -49,8 +49,8 @@ pub(super) struct Relay {
     save_at_ms: u64,
     to_touch: Vec<Lane>,
     looks: bool,
-    /// It looks around by itself, too.
-    wakes_at_ms: u64,
+    /// When its next turn comes.
+    comes_at_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ impl Relay {
             save_at_ms: 0,
             to_touch: Vec::new(),
             looks: false,
-            wakes_at_ms: 0,
+            comes_at_ms: u64::MAX,
         }
     }
 
@@ -112,8 +112,12 @@ impl Relay {
             && store.cursor(Lane::DeadLetters) == store.letters_end()
     }
 
-    fn again(&self, env: &mut Env, within_ms: u64) {
-        env.within(within_ms, Due::To { who: self.who, run: self.run, what: Happens::RelayTurn });
+    pub(super) fn wake(&mut self, env: &mut Env, within_ms: u64) {
+        let at_ms = env.now_ms + env.rng.random_range(0..=within_ms);
+        if at_ms < self.comes_at_ms {
+            self.comes_at_ms = at_ms;
+            env.at(at_ms, Due::To { who: self.who, run: self.run, what: Happens::RelayTurn });
+        }
     }
 
     fn ask(&mut self, env: &mut Env, asking: Asking, query: Query) {
@@ -128,9 +132,11 @@ impl Relay {
 
     /// Takes what happened and does the next thing that there is to do.
     pub(super) fn turn(&mut self, env: &mut Env) {
-        if self.wakes_at_ms <= env.now_ms && !env.calm {
-            self.wakes_at_ms = env.now_ms + 300;
-            env.at(self.wakes_at_ms, Due::To { who: self.who, run: self.run, what: Happens::RelayTurn });
+        if self.comes_at_ms <= env.now_ms {
+            self.comes_at_ms = u64::MAX;
+        }
+        if !env.calm {
+            self.wake(env, 1_000);
         }
         if self.asking.is_some() {
             return;
@@ -244,7 +250,7 @@ impl Relay {
     fn step(&mut self, env: &mut Env, lane: Lane, input: Input) {
         let machine = &mut self.lanes[(lane == Lane::DeadLetters) as usize];
         self.outputs.extend(machine.step(input).into_iter().map(|output| (lane, output)));
-        self.again(env, 2);
+        self.wake(env, 2);
     }
 
     fn step_all(&mut self, env: &mut Env, input: &Input) {
@@ -289,7 +295,7 @@ impl Relay {
         if let Some(reason) = self.halted() {
             return Err(format!("the relay of {} halts: {reason}", self.service));
         }
-        self.again(env, 2);
+        self.wake(env, 2);
         Ok(())
     }
 
@@ -308,6 +314,6 @@ impl Relay {
         self.discard(env);
         let wait_ms = env.rng.random_range(0..500);
         self.touch_at_ms = 0;
-        self.again(env, 200 + wait_ms);
+        self.wake(env, 200 + wait_ms);
     }
 }

@@ -1,7 +1,12 @@
 //! A service with its database and its replicas, and the consumer group that they are.
 
 use rand::Rng;
-use shared::{consumer::Place, contract::ids::OrderId, engine::inbox::Asked, log::Move};
+use shared::{
+    consumer::Place,
+    contract::ids::OrderId,
+    engine::inbox::Asked,
+    log::{Appended, HoldKind},
+};
 
 use super::{
     broker::{self, PARTITIONS},
@@ -77,7 +82,7 @@ impl<D: Service> Site<D> {
         }
         let (run, since_ms) = (*run, env.now_ms);
         let who = self.who(replica);
-        env.at(since_ms + SESSION_MS, Due::Expired { who, run, since_ms });
+        env.at(since_ms + SESSION_MS, Due::Expired { who, run });
     }
 
     pub(super) fn freeze(&mut self, env: &mut Env, replica: usize, for_ms: u64) {
@@ -88,7 +93,7 @@ impl<D: Service> Site<D> {
         env.at(since_ms + for_ms, Due::To { who, run, what: Happens::Thawed });
         if for_ms > SESSION_MS {
             env.faults.count("frozen past its session");
-            env.at(since_ms + SESSION_MS, Due::Expired { who, run, since_ms });
+            env.at(since_ms + SESSION_MS, Due::Expired { who, run });
         } else {
             env.faults.count("frozen for a moment");
         }
@@ -194,7 +199,7 @@ impl<D: Service> Site<D> {
                 }
             }
             Happens::Answered { line: Line::Relay, answer } => process.relay.answered(env, answer)?,
-            Happens::Retry(_) => process.retry(env),
+            Happens::Retry => process.retry(env),
             Happens::Poll => drop(process.consumer.poll(env)),
             Happens::Assigned { generation, partitions } => {
                 if generation == self.generation || generation == u64::MAX {
@@ -235,17 +240,20 @@ impl<D: Service> Site<D> {
         answered: bool,
         back_ms: u64,
     ) -> Result<(), String> {
-        let mut moves: Vec<Move> = Vec::new();
+        let mut held = false;
         if let Query::Append(append) = &query {
             self.check_deadlines(env, append)?;
-            moves = append.moves.clone();
+            held = append.held.iter().any(|held| held.kind == HoldKind::TooEarly);
             if self.replicas[who.replica].0 != run || self.replicas[who.replica].1.is_none() {
                 env.faults.count("call of a dead process landed");
             }
         }
         let answer = self.database.land(env, query)?;
-        if let Ok(Answer::Appended(_)) = &answer {
-            self.wake_others(env, !moves.is_empty());
+        if let Ok(Answer::Appended(appended)) = &answer {
+            if held && matches!(appended, Appended::Done { .. }) {
+                env.faults.count("too early, held");
+            }
+            self.wake_relays(env);
         }
         if answered {
             env.at(env.now_ms + back_ms, Due::To { who, run, what: Happens::Answered { line, answer } });
@@ -253,12 +261,12 @@ impl<D: Service> Site<D> {
         Ok(())
     }
 
-    /// What one replica commits, the relay of another may publish, and its timers may owe.
-    fn wake_others(&mut self, env: &mut Env, _moved: bool) {
+    /// What one replica commits, the relay of another publishes.
+    fn wake_relays(&mut self, env: &mut Env) {
         for (_, process) in &mut self.replicas {
             let Some(process) = process else { continue };
             process.relay.look();
-            process.tell(env, 50, Happens::RelayTurn);
+            process.relay.wake(env, 50);
         }
     }
 
@@ -297,18 +305,18 @@ impl<D: Service> Site<D> {
 
     /// Somebody at the edge asks this replica. False: nobody is there, or there is no room.
     pub(super) fn ask(&mut self, env: &mut Env, replica: usize, asked: Asked<D>) -> bool {
-        let Some(process) = &self.replicas[replica].1 else { return false };
-        process.tell(env, 5, Happens::Turn);
+        let Some(process) = &mut self.replicas[replica].1 else { return false };
+        process.wake(env, 5);
         process.has_started() && process.ask(asked)
     }
 
     /// Keeps the clockwork going where nothing else does: timers, relays, and consumers of what is new.
     pub(super) fn pulse(&mut self, env: &mut Env) {
-        for (_, process) in &self.replicas {
+        for (_, process) in &mut self.replicas {
             let Some(process) = process else { continue };
-            process.tell(env, 50, Happens::Tick);
-            process.tell(env, 50, Happens::Poll);
-            process.tell(env, 50, Happens::RelayTurn);
+            process.tick_soon(env, 50);
+            process.consumer.poll_soon(env, 50);
+            process.relay.wake(env, 50);
         }
     }
 
@@ -328,11 +336,5 @@ impl<D: Service> Site<D> {
             let next = self.database.store.positions.get(&place).copied().unwrap_or_default();
             next == env.broker.end(place)
         })
-    }
-
-    /// When the next task is due.
-    pub(super) fn next_task_ms(&self) -> Option<u64> {
-        let due = self.database.store.tasks.values().map(|owned| owned.task.due_at.timestamp_millis() as u64);
-        due.min()
     }
 }

@@ -111,7 +111,7 @@ impl World {
             Due::Group { service, generation } => {
                 of_service!(self, service, site => site.group(env, generation));
             }
-            Due::Expired { who, run, .. } => {
+            Due::Expired { who, run } => {
                 of_service!(self, who.service, site => site.expired(env, who.replica, run));
             }
             Due::Arrives { producer, partition } => broker::arrive(env, producer, partition),
