@@ -4,8 +4,9 @@
 -- is read after the lock was taken is the newest. The lock is held until the transaction has committed, so commit
 -- order is position order, and an aborted call leaves no hole.
 create function append(
-  -- The end of the log that the batch was decided at.
+  -- The end of the log that the batch was decided at, and the event there where the caller knows it.
   seen bigint,
+  seen_event uuid,
   event_stream text[],
   event_version bigint[],
   event_event_id uuid[],
@@ -54,6 +55,10 @@ create function append(
   letter_holds_key text[],
   letter_holds_partition int[],
   task_done uuid[],
+  -- As the task stood when it was run; null where it goes however it stands.
+  task_done_due_at timestamptz[],
+  task_done_attempt int[],
+  task_done_cause uuid[],
   task_id uuid[],
   task_partition int[],
   task_stream text[],
@@ -67,7 +72,7 @@ create function append(
   snapshot_fingerprint text[],
   snapshot_version bigint[],
   snapshot_state text[],
-  -- done, done_before, log_moved, fenced or log_behind. All but done have written nothing.
+  -- done, done_before, log_moved, fenced, log_behind or log_differs. All but done have written nothing.
   out outcome text,
   out log_end bigint,
   out answered_at timestamptz
@@ -98,6 +103,12 @@ begin
   -- A restored backup under a running process: it knows events that are not here.
   if log_end < seen then
     outcome := 'log_behind';
+    return;
+  end if;
+
+  -- It may end at the same number and be another one: of a copy that was promoted or restored.
+  if seen_event <> (select event_id from event where position = seen) then
+    outcome := 'log_differs';
     return;
   end if;
 
@@ -156,6 +167,14 @@ begin
 
   -- Also where nothing is to be appended: that too was decided at `seen`.
   if log_end > seen then
+    outcome := 'log_moved';
+    return;
+  end if;
+
+  -- Another replica has processed what is held, and may have appended nothing by it: to be read again.
+  if cardinality(unheld) > 0
+    and (select count(*) from held_message where id = any (unheld)) < cardinality(unheld)
+  then
     outcome := 'log_moved';
     return;
   end if;
@@ -249,7 +268,13 @@ begin
 
   if cardinality(task_done) > 0 then
     delete from task
-    where id = any (task_done);
+    using unnest(task_done, task_done_due_at, task_done_attempt, task_done_cause)
+      as done (id, due_at, attempt, cause)
+    where task.id = done.id
+      and (
+        done.cause is null
+        or (task.due_at, task.attempt, task.cause) = (done.due_at, done.attempt, done.cause)
+      );
   end if;
 
   -- After the holds, so that a release sees what this batch holds.

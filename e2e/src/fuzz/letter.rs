@@ -56,7 +56,7 @@ impl<D: Decider> Owner<D> {
             cache_streams_max: 100,
             snapshot_every: 100,
         };
-        let mut execute = Execute::new(Arc::new(decider), settings, 0);
+        let mut execute = Execute::new(Arc::new(decider), settings, (0, None));
         let positions: Vec<Position> =
             Topic::ALL.iter().map(|topic| Position { place: (*topic, 0), next: None }).collect();
         execute.assign(&positions, &[]);

@@ -139,7 +139,8 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Sums, String> {
             "seed {seed}: {failure}\nagain: FULFIL_SEED={seed} cargo test --test it simulation -- --nocapture"
         )
     })?;
-    let stores = [&world.orders.database.store, &world.inventory.database.store, &world.payments.database.store];
+    let stores =
+        [&world.orders.database.store, &world.inventory.database.store, &world.payments.database.store];
     Ok(Sums {
         faults: world.faults().clone(),
         completed: world.completed,

@@ -39,7 +39,11 @@ impl Service {
             cache_streams_max: 100,
             snapshot_every: 100,
         };
-        Self { execute: Execute::new(Arc::new(Payments::default()), settings, 0), log: vec![], tasks: vec![] }
+        Self {
+            execute: Execute::new(Arc::new(Payments::default()), settings, (0, None)),
+            log: vec![],
+            tasks: vec![],
+        }
     }
 
     fn run(&mut self, input: Input<Payments>) -> Outcome<Payments> {
@@ -63,7 +67,9 @@ impl Service {
     fn write(&mut self, append: &Append) {
         self.log.extend(append.events.iter().cloned());
         let replaced: Vec<_> = append.tasks.iter().map(|owned| owned.task.id).collect();
-        self.tasks.retain(|task| !append.tasks_done.contains(&task.id) && !replaced.contains(&task.id));
+        self.tasks.retain(|task| {
+            !append.tasks_done.iter().any(|done| done.id == task.id) && !replaced.contains(&task.id)
+        });
         self.tasks.extend(append.tasks.iter().map(|owned| owned.task.clone()));
     }
 

@@ -133,7 +133,7 @@ async fn serve<D: Decider>(
     };
     readiness.found(LOG);
     let relay = relay::start(relay_settings, metrics.clone());
-    let seen = store.run(async |connection| log::end(connection).await).await?;
+    let seen = store.run(async |connection| log::last(connection).await).await?;
     let mut first = Vec::new();
     if let Some(reconcile) = service.reconcile.as_ref().filter(|_| taken_back > 0) {
         // What was decided and lost may have been done outside: looked at before anything else.
@@ -162,7 +162,7 @@ async fn serve<D: Decider>(
     let served = tokio::spawn(async move {
         http::serve(listener, api, Default::default(), &api_shutdown).await;
     });
-    info!(http = %settings.http_addr, admin = %settings.admin_addr, partitions, position = seen, "serving");
+    info!(http = %settings.http_addr, admin = %settings.admin_addr, partitions, position = seen.0, "serving");
 
     let mut gather = Gather::new(heard, asked, answers, compared);
     gather.put_back.extend(first.into_iter().map(unanswered));

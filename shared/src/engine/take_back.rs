@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::{
     contract::{Timestamp, envelope::Recorded, ids::StreamName, message::Event},
     decider::{Decider, Folded},
-    log::{self, Append, Appended, Begun, Load, connect},
+    log::{self, Append, Appended, Begun, DoneTask, Load, connect},
     relay::{
         RelaySettings,
         heal::{HealError, missing_events},
@@ -164,7 +164,7 @@ async fn with_tasks<D: Decider>(
         let cause = causes.get(&stream).copied().unwrap_or_default();
         let owed = decider.owes(&stream, &folded.state);
         for kind in kinds_before.into_iter().filter(|kind| owed.iter().all(|owed| owed.kind != *kind)) {
-            append.tasks_done.push(task::task_id(&stream, kind));
+            append.tasks_done.push(DoneTask { id: task::task_id(&stream, kind), run: None });
         }
         for owed in owed {
             let task = task::task(stream.clone(), owed.kind, owed.due, 1, cause, now);

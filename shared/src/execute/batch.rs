@@ -69,6 +69,16 @@ impl<D: Decider> Read<D> {
     }
 }
 
+/// What is said of a task.
+#[derive(Debug, Clone)]
+pub(super) enum TaskWord {
+    Set(OwnedTask),
+    /// The state owes it no longer.
+    Dropped,
+    /// It was run, as it stood then.
+    Done(Task),
+}
+
 /// What was decided. Thrown away whole when the append is refused.
 pub(super) struct Decided<D: Decider> {
     pub(super) append: Append,
@@ -76,8 +86,8 @@ pub(super) struct Decided<D: Decider> {
     pub(super) appended_identities: HashMap<Uuid, Existing<D::Event>>,
     pub(super) holds: HashMap<String, KeyHold>,
     pub(super) letters: HashMap<Uuid, StoredLetter>,
-    /// The last word on each task: set or done.
-    pub(super) tasks: BTreeMap<Uuid, Option<OwnedTask>>,
+    /// The last word on each task.
+    pub(super) tasks: BTreeMap<Uuid, TaskWord>,
     /// Held messages that were processed in this batch.
     pub(super) unheld: HashSet<i64>,
     pub(super) moves: BTreeMap<Place, i64>,

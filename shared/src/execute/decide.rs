@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::batch::{Batch, Decided};
+use super::batch::{Batch, Decided, TaskWord};
 use super::machine::Execute;
 use crate::{
     contract::{
@@ -153,7 +153,7 @@ impl<D: Decider> Execute<D> {
                 self.set_task(decided, stream.clone(), owed.kind, owed.due, 1, told);
             }
             for old in before.iter().filter(|old| after.iter().all(|owed| owed.kind != old.kind)) {
-                decided.tasks.insert(task::task_id(stream, old.kind), None);
+                decided.tasks.insert(task::task_id(stream, old.kind), TaskWord::Dropped);
             }
         }
         for change in by_hand {
@@ -162,7 +162,7 @@ impl<D: Decider> Execute<D> {
                     self.set_task(decided, stream.clone(), kind, *due, *attempt, told);
                 }
                 TaskChange::Drop { stream, kind } => {
-                    drop(decided.tasks.insert(task::task_id(stream, kind), None))
+                    drop(decided.tasks.insert(task::task_id(stream, kind), TaskWord::Dropped))
                 }
             }
         }
@@ -178,7 +178,7 @@ impl<D: Decider> Execute<D> {
         told: &Told,
     ) {
         let task = task::task(stream, kind, due, attempt, told.id, told.at);
-        decided.tasks.insert(task.id, Some(task::owned(task, self.settings.partitions)));
+        decided.tasks.insert(task.id, TaskWord::Set(task::owned(task, self.settings.partitions)));
     }
 
     /// Whoever holds messages for a stream that begins must hear of it, on whichever replica it begins.
@@ -193,7 +193,7 @@ impl<D: Decider> Execute<D> {
         let release = task::task(hold, task::RELEASE, Due::Now, 1, told.id, told.at);
         let release = task::owned(release, self.settings.partitions);
         if self.hold(decided, stream.key()).too_early > 0 {
-            decided.tasks.insert(release.task.id, Some(release.clone()));
+            decided.tasks.insert(release.task.id, TaskWord::Set(release.clone()));
         }
         decided.append.begun.push(Begun { key: stream.key().to_owned(), release });
     }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    batch::{Batch, Decided},
+    batch::{Batch, Decided, TaskWord},
     decide::Verdict,
     machine::Execute,
     prepare::Prepared,
@@ -143,11 +143,11 @@ impl<D: Decider> Execute<D> {
 
     /// Processes what is held on a key, in order, until one of them must hold the key again.
     pub(super) fn release(&self, batch: &mut Batch<D>, task: &Task) {
-        batch.decided.tasks.insert(task.id, None);
+        batch.decided.tasks.insert(task.id, TaskWord::Done(task.clone()));
         let key = task.stream.key().to_owned();
         let rows = batch.read.held.get(&key).cloned().unwrap_or_default();
         let mut stopped = false;
-        for row in rows {
+        for row in &rows {
             let hold = self.hold(&batch.decided, &key);
             let waits = hold.letter.is_some() && row.held.kind != HoldKind::TooEarly;
             if waits || stopped || batch.decided.unheld.contains(&row.id) {
@@ -155,22 +155,28 @@ impl<D: Decider> Execute<D> {
             }
             let Some(prepared) = batch.read.held_prepared.get(&row.id).cloned() else { continue };
             match self.fate(batch, &prepared, false) {
-                Fate::Done => self.unhold(batch, &row),
+                Fate::Done => self.unhold(batch, row),
                 Fate::Held { kind: HoldKind::Newer, .. } => stopped = true,
                 Fate::Held { kind, key } if kind != row.held.kind => {
-                    self.unhold(batch, &row);
-                    self.add_held(batch, row.held.raw, kind, key);
+                    self.unhold(batch, row);
+                    self.add_held(batch, row.held.raw.clone(), kind, key);
                 }
                 Fate::Held { .. } => {}
                 Fate::Dead { failure, key } => {
-                    self.unhold(batch, &row);
+                    self.unhold(batch, row);
                     self.add_letter(batch, &row.held.raw, &failure, key);
                 }
             }
         }
         let hold = self.hold(&batch.decided, &key);
-        if hold.letter.is_none() && hold.behind > 0 && !stopped {
-            // Held in this very batch, after the rows were read.
+        let (stay, gone): (Vec<&HeldRow>, Vec<&HeldRow>) =
+            rows.iter().partition(|row| !batch.decided.unheld.contains(&row.id));
+        let early = stay.iter().filter(|row| row.held.kind == HoldKind::TooEarly).count();
+        // More wait than are read at once. Where none was released the next would be the same again.
+        let more_early = hold.too_early > early && !gone.is_empty();
+        // Held in this very batch, after the rows were read.
+        let behind_nothing = hold.letter.is_none() && hold.behind > 0;
+        if (more_early || behind_nothing) && !stopped {
             self.release_soon(batch, &key);
         }
         if hold.too_early == 0 {
@@ -180,7 +186,7 @@ impl<D: Decider> Execute<D> {
 
     /// Gives up on what was too early for longer than the limit.
     pub(super) fn limit(&self, batch: &mut Batch<D>, task: &Task) {
-        batch.decided.tasks.insert(task.id, None);
+        batch.decided.tasks.insert(task.id, TaskWord::Done(task.clone()));
         let key = task.stream.key().to_owned();
         let rows = batch.read.held.get(&key).cloned().unwrap_or_default();
         let early = rows.into_iter().filter(|row| row.held.kind == HoldKind::TooEarly);
@@ -215,7 +221,7 @@ impl<D: Decider> Execute<D> {
 
     fn drop_limit(&self, batch: &mut Batch<D>, key: &str) {
         if let Some(stream) = task::hold_stream(key) {
-            batch.decided.tasks.insert(task::task_id(&stream, task::HOLD_LIMIT), None);
+            batch.decided.tasks.insert(task::task_id(&stream, task::HOLD_LIMIT), TaskWord::Dropped);
         }
     }
 

@@ -3,8 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use uuid::Uuid;
+
 use super::{
-    batch::{Batch, Decided, Item, Read},
+    batch::{Batch, Decided, Item, Read, TaskWord},
     cache::Cache,
     prepare::{Prepared, key_text, prepare},
     read::missing_rows,
@@ -20,7 +22,7 @@ use crate::{
     decider::{Decider, Folded, Task, Told, Via},
     engine::inbox::Unanswered,
     failure::{Failure, Holds},
-    log::{Append, Appended, KeyHeld, Move, Stage},
+    log::{Append, Appended, DoneTask, KeyHeld, Move, Stage},
     task,
 };
 
@@ -41,6 +43,8 @@ pub struct Execute<D: Decider> {
     pub(super) settings: ExecuteSettings,
     /// The end of the log that the cache and every decision stand on.
     pub(super) seen: i64,
+    /// The event that stands there.
+    seen_event: Option<Uuid>,
     pub(super) holds: Holds,
     pub(super) cache: Cache<D::State>,
     /// Next offsets of our partitions, as they stand in the database. `None`: there is no row yet.
@@ -49,13 +53,14 @@ pub struct Execute<D: Decider> {
 }
 
 impl<D: Decider> Execute<D> {
-    /// `seen`: an end of the log, read once at the start.
-    pub fn new(decider: Arc<D>, settings: ExecuteSettings, seen: i64) -> Self {
+    /// `seen`: an end of the log, read once at the start, and the event there; 0 and none of an empty log.
+    pub fn new(decider: Arc<D>, settings: ExecuteSettings, (seen, seen_event): (i64, Option<Uuid>)) -> Self {
         let cache = Cache::new(settings.cache_streams_max);
         Self {
             decider,
             settings,
             seen,
+            seen_event,
             holds: Holds::default(),
             cache,
             positions: HashMap::new(),
@@ -160,7 +165,7 @@ impl<D: Decider> Execute<D> {
     }
 
     fn decide_all(&self, batch: &mut Batch<D>) {
-        batch.decided.append = Append { seen: self.seen, ..Append::default() };
+        batch.decided.append = Append { seen: self.seen, seen_event: self.seen_event, ..Append::default() };
         let items = std::mem::take(&mut batch.items);
         for (index, item) in items.iter().enumerate() {
             match &item.input {
@@ -198,8 +203,11 @@ impl<D: Decider> Execute<D> {
             .collect();
         for (id, change) in &decided.tasks {
             match change {
-                Some(owned) => decided.append.tasks.push(owned.clone()),
-                None => decided.append.tasks_done.push(*id),
+                TaskWord::Set(owned) => decided.append.tasks.push(owned.clone()),
+                TaskWord::Dropped => decided.append.tasks_done.push(DoneTask { id: *id, run: None }),
+                TaskWord::Done(task) => {
+                    decided.append.tasks_done.push(DoneTask { id: *id, run: Some(task.clone()) });
+                }
             }
         }
     }
@@ -207,7 +215,7 @@ impl<D: Decider> Execute<D> {
     fn task(&self, batch: &mut Batch<D>, task: &Task, prepared: &Prepared<D::Command>, again: bool) {
         let retry = |batch: &mut Batch<D>| {
             let owned = task::owned(task::retry(task, batch.now), self.settings.partitions);
-            batch.decided.tasks.insert(task.id, Some(owned));
+            batch.decided.tasks.insert(task.id, TaskWord::Set(owned));
         };
         let calls = batch.decided.calls.len();
         match (task.kind.as_str(), prepared) {
@@ -220,7 +228,7 @@ impl<D: Decider> Execute<D> {
                     Ok(_) if again => {
                         let now = Task { due_at: batch.now, ..task.clone() };
                         let owned = task::owned(now, self.settings.partitions);
-                        batch.decided.tasks.insert(task.id, Some(owned));
+                        batch.decided.tasks.insert(task.id, TaskWord::Set(owned));
                     }
                     Ok(_) if batch.decided.tasks.contains_key(&task.id) => {}
                     Ok(answer) => {
@@ -229,7 +237,7 @@ impl<D: Decider> Execute<D> {
                         if owed.iter().any(|owed| owed.kind == task.kind) {
                             retry(batch);
                         } else {
-                            batch.decided.tasks.insert(task.id, None);
+                            batch.decided.tasks.insert(task.id, TaskWord::Done(task.clone()));
                         }
                     }
                     Err(_) => {
@@ -279,6 +287,7 @@ impl<D: Decider> Execute<D> {
         for recorded in events {
             self.fold_foreign(recorded);
             self.seen = recorded.position;
+            self.seen_event = Some(recorded.event_id);
         }
     }
 
@@ -354,7 +363,10 @@ impl<D: Decider> Execute<D> {
         for (stream, folded) in decided.streams {
             self.cache.put(stream, folded);
         }
-        self.seen += decided.append.events.len() as i64;
+        if let Some(last) = decided.append.events.last() {
+            self.seen = last.position;
+            self.seen_event = Some(last.event_id);
+        }
         for (place, next) in &decided.moves {
             self.positions.insert(*place, Some(*next));
         }

@@ -17,12 +17,25 @@ use crate::contract::Timestamp;
 /// leaves a connection that nobody knows the state of.
 ///
 /// # Errors
-/// [`StoreError::LogBehind`] where the log ends before `append.seen`.
+/// [`StoreError::LogBehind`] where the log ends before `append.seen`, [`StoreError::LogDiffers`] where another event
+/// than `append.seen_event` stands there.
 ///
 /// # Panics
 /// Where `append.events` are not numbered from `append.seen + 1`.
 pub async fn append(connection: &mut PgConnection, append: &Append) -> Result<Appended, StoreError> {
-    let Append { seen, events, moves, held, unheld, letters, tasks, tasks_done, begun, snapshots } = append;
+    let Append {
+        seen,
+        seen_event,
+        events,
+        moves,
+        held,
+        unheld,
+        letters,
+        tasks,
+        tasks_done,
+        begun,
+        snapshots,
+    } = append;
     for (event, position) in events.iter().zip(seen + 1..) {
         assert_eq!(event.position, position, "events are numbered from the end that was seen");
     }
@@ -31,6 +44,7 @@ pub async fn append(connection: &mut PgConnection, append: &Append) -> Result<Ap
     let snapshots = last_of_each_snapshot(snapshots);
     let (outcome, end, now): (String, i64, Timestamp) = sqlx::query_as(include_str!("append.sql"))
         .bind(seen)
+        .bind(seen_event)
         .bind(column(events, |event| event.stream.as_str()))
         .bind(column(events, |event| event.version))
         .bind(column(events, |event| event.event_id))
@@ -78,7 +92,10 @@ pub async fn append(connection: &mut PgConnection, append: &Append) -> Result<Ap
         .bind(column(&letters, |record| letter(record).map(|letter| letter.build.as_str())))
         .bind(column(&letters, |record| letter(record)?.holds.as_ref().map(|(key, _)| key.as_str())))
         .bind(column(&letters, |record| letter(record)?.holds.as_ref().map(|(_, partition)| *partition)))
-        .bind(tasks_done)
+        .bind(column(tasks_done, |done| done.id))
+        .bind(column(tasks_done, |done| done.run.as_ref().map(|run| run.due_at)))
+        .bind(column(tasks_done, |done| done.run.as_ref().map(|run| run.attempt)))
+        .bind(column(tasks_done, |done| done.run.as_ref().map(|run| run.cause)))
         .bind(column(&tasks, |(owned, _)| owned.task.id))
         .bind(column(&tasks, |(owned, _)| owned.partition))
         .bind(column(&tasks, |(owned, _)| owned.task.stream.as_str()))
@@ -98,6 +115,7 @@ pub async fn append(connection: &mut PgConnection, append: &Append) -> Result<Ap
         "done_before" => Ok(Appended::DoneBefore { now }),
         "log_moved" => Ok(Appended::LogMoved { end }),
         "fenced" => Ok(Appended::Fenced),
+        "log_differs" => Err(StoreError::LogDiffers { seen: *seen }),
         "log_behind" => Err(StoreError::LogBehind { seen: *seen, end }),
         other => Err(StoreError::Corrupt(format!("append answered {other:?}"))),
     }

@@ -21,6 +21,12 @@ pub enum StoreError {
         "the log ends at {end}, but this process has seen {seen}: was the database restored? start again"
     )]
     LogBehind { seen: i64, end: i64 },
+    /// Another event stands where this process has seen one: another copy of the database was restored or promoted.
+    #[error(
+        "position {seen} of the log is another event than this process has seen: was a copy of the database restored \
+         or promoted? start again"
+    )]
+    LogDiffers { seen: i64 },
     #[error("stream {stream} is at version {actual}, not {expected}")]
     WrongVersion { stream: StreamName, expected: i64, actual: i64 },
     /// A mistake of ours: a missing table, a broken constraint, a refused privilege.

@@ -19,19 +19,23 @@ use crate::{
 pub struct Append {
     /// The end of the log that the batch was decided at. Refused when the log is past it.
     pub seen: i64,
+    /// The event that stands there, where it is known: after a failover or from a backup the log can end at the same
+    /// number with another one.
+    pub seen_event: Option<Uuid>,
     /// Numbered from `seen + 1` without a hole.
     pub events: Vec<Recorded>,
     /// Compare-and-set of consumer positions. Refused when one of them moved.
     pub moves: Vec<Move>,
     /// Messages that wait, in this order.
     pub held: Vec<Held>,
-    /// Held messages that wait no longer, by [`HeldRow::id`].
+    /// Held messages that wait no longer, by [`HeldRow::id`]. Refused when one of them does not wait any more: another
+    /// replica has processed it.
     pub unheld: Vec<i64>,
     /// New dead letters and changes of known ones, in this order.
     pub letters: Vec<LetterRecord>,
     /// Added, or set anew where the id exists.
     pub tasks: Vec<OwnedTask>,
-    pub tasks_done: Vec<Uuid>,
+    pub tasks_done: Vec<DoneTask>,
     /// Streams that begin with this batch: whoever holds messages that were too early for such a key gets a
     /// release task, made under the log's lock.
     pub begun: Vec<Begun>,
@@ -53,6 +57,15 @@ pub struct Move {
 pub struct OwnedTask {
     pub task: Task,
     pub partition: i32,
+}
+
+/// A task that is owed no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoneTask {
+    pub id: Uuid,
+    /// As it stood when it was run: where it was set anew since, perhaps by another replica, it stays. `None`: the state
+    /// does not owe it any more, however it stands.
+    pub run: Option<Task>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,7 +234,7 @@ pub enum Appended {
     Done { now: Timestamp },
     /// The same call was committed before and its answer was lost.
     DoneBefore { now: Timestamp },
-    /// Others appended: the log ends at `end`.
+    /// Others appended, so that the log ends at `end`, or processed what is held.
     LogMoved { end: i64 },
     /// A consumer position is not what it was: somebody else went on with that partition.
     Fenced,

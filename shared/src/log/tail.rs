@@ -1,6 +1,7 @@
 //! The log in order of position: what others appended, what the relay publishes.
 
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::StoreError;
 use crate::contract::envelope::Recorded;
@@ -25,6 +26,14 @@ pub async fn tail(
     .fetch_all(connection)
     .await?;
     Ok(events)
+}
+
+/// The last event: its position and id; 0 and none where there is no event.
+pub async fn last(connection: &mut PgConnection) -> Result<(i64, Option<Uuid>), StoreError> {
+    let last = sqlx::query_as("select position, event_id from event order by position desc limit 1")
+        .fetch_optional(connection)
+        .await?;
+    Ok(last.map_or((0, None), |(position, event_id)| (position, Some(event_id))))
 }
 
 /// The last position; 0 where there is no event.

@@ -11,11 +11,12 @@ use uuid::Uuid;
 use crate::{
     consumer::Place,
     contract::{Timestamp, envelope::Recorded, ids::StreamName},
-    decider::Decider,
+    decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
     log::{
-        Append, Appended, DueTasks, HeldRow, HoldKind, KeyHeld, Lane, LetterChange, LetterRecord, LetterStatus,
-        Load, Loaded, NumberedLetter, OwnedTask, Snapshot, StoreError, StoredLetter, StoredPosition,
+        Append, Appended, DueTasks, HeldRow, HoldKind, KeyHeld, Lane, LetterChange, LetterRecord,
+        LetterStatus, Load, Loaded, NumberedLetter, OwnedTask, Snapshot, StoreError, StoredLetter,
+        StoredPosition,
     },
 };
 
@@ -43,12 +44,16 @@ impl Store {
     }
 
     /// # Errors
-    /// [`StoreError::LogBehind`] where the log ends before `append.seen`, [`StoreError::Corrupt`] where Postgres would
-    /// refuse a second event of one stream and version.
+    /// [`StoreError::LogBehind`] and [`StoreError::LogDiffers`] where `append.seen` is not of this log,
+    /// [`StoreError::Corrupt`] where Postgres would refuse a second event of one stream and version.
     pub fn append(&mut self, append: &Append, now: Timestamp) -> Result<Appended, StoreError> {
         let (seen, end) = (append.seen, self.end());
         if end < seen {
             return Err(StoreError::LogBehind { seen, end });
+        }
+        let stands_there = self.log.get((seen - 1) as usize).map(|event| event.event_id);
+        if append.seen_event.is_some_and(|event_id| stands_there.is_some_and(|there| there != event_id)) {
+            return Err(StoreError::LogDiffers { seen });
         }
         let stands = |step: &crate::log::Move| self.positions.get(&(step.topic, step.partition)).copied();
         let going = append.moves.iter().any(|step| step.from != Some(step.to));
@@ -58,13 +63,15 @@ impl Store {
         {
             return Ok(Appended::DoneBefore { now });
         }
-        if append.events.is_empty() && going && append.moves.iter().all(|step| stands(step) == Some(step.to)) {
+        if append.events.is_empty() && going && append.moves.iter().all(|step| stands(step) == Some(step.to))
+        {
             return Ok(Appended::DoneBefore { now });
         }
         if append.moves.iter().any(|step| stands(step) != step.from) {
             return Ok(Appended::Fenced);
         }
-        if end > seen {
+        let waits = |id: &i64| self.held.iter().any(|row| row.id == *id);
+        if end > seen || !append.unheld.iter().all(waits) {
             return Ok(Appended::LogMoved { end });
         }
         self.write(append)?;
@@ -87,14 +94,23 @@ impl Store {
             }
         }
         for record in &append.letters {
-            let dies = matches!(record.what, LetterChange::Dead(_));
             // A letter dies once.
-            if !dies || self.letters.iter().all(|known| known.letter_id != record.letter_id) {
+            let dead = |of: &LetterRecord| matches!(of.what, LetterChange::Dead(_));
+            let died = |known: &LetterRecord| known.letter_id == record.letter_id && dead(known);
+            if !dead(record) || !self.letters.iter().any(died) {
                 self.letters.push(record.clone());
             }
         }
-        for id in &append.tasks_done {
-            self.tasks.remove(id);
+        for done in &append.tasks_done {
+            let stands = self.tasks.get(&done.id).map(|owned| &owned.task);
+            let same = |run: &Task| {
+                stands.is_some_and(|task| {
+                    (task.due_at, task.attempt, task.cause) == (run.due_at, run.attempt, run.cause)
+                })
+            };
+            if done.run.as_ref().is_none_or(same) {
+                self.tasks.remove(&done.id);
+            }
         }
         // A task that is set anyhow goes before a release of the same id.
         for begun in &append.begun {
@@ -226,7 +242,7 @@ impl Store {
         let letter = self.letters.iter().find_map(|record| {
             let LetterChange::Dead(letter) = &record.what else { return None };
             let holds = letter.holds.as_ref().is_some_and(|(held, _)| held == key);
-            let ended = || self.statuses(record.letter_id).last().is_some_and(|status| status.is_end());
+            let ended = || self.status(record.letter_id).is_some_and(LetterStatus::is_end);
             (holds && !ended()).then_some(record.letter_id)
         });
         KeyHeld {
@@ -238,12 +254,21 @@ impl Store {
         }
     }
 
-    fn statuses(&self, letter_id: Uuid) -> impl Iterator<Item = LetterStatus> {
-        let of = self.letters.iter().filter(move |record| record.letter_id == letter_id);
-        of.filter_map(|record| match record.what {
+    /// What the newest record of a letter says.
+    fn status(&self, letter_id: Uuid) -> Option<LetterStatus> {
+        let newest = self.letters.iter().rev().find(|record| record.letter_id == letter_id)?;
+        match newest.what {
             LetterChange::Status { status, .. } => Some(status),
             LetterChange::Dead(_) => None,
-        })
+        }
+    }
+
+    fn redrives(records: &[LetterRecord], letter_id: Uuid) -> usize {
+        let redrive = |record: &&LetterRecord| {
+            record.letter_id == letter_id
+                && matches!(record.what, LetterChange::Status { status, .. } if status.is_redrive())
+        };
+        records.iter().filter(redrive).count()
     }
 
     /// Those of the asked letters that exist.
@@ -256,19 +281,15 @@ impl Store {
             LetterChange::Dead(letter) if record.letter_id == letter_id => Some((**letter).clone()),
             _ => None,
         })?;
-        let redrives = self.statuses(letter_id).filter(|status| status.is_redrive()).count() as i32;
-        Some(StoredLetter { letter_id, letter, redrives, status: self.statuses(letter_id).last() })
+        let redrives = Self::redrives(&self.letters, letter_id) as i32;
+        Some(StoredLetter { letter_id, letter, redrives, status: self.status(letter_id) })
     }
 
     /// The records after a number, in order.
     pub fn letters_after(&self, number: i64, limit: usize) -> Vec<NumberedLetter> {
         let records = self.letters.iter().enumerate().skip(number as usize).take(limit);
         let numbered = records.map(|(index, record)| {
-            let of = |earlier: &&LetterRecord| earlier.letter_id == record.letter_id;
-            let redrives = self.letters[..index].iter().filter(of).filter(
-                |earlier| matches!(earlier.what, LetterChange::Status { status, .. } if status.is_redrive()),
-            );
-            let redrives = redrives.count() as i64;
+            let redrives = Self::redrives(&self.letters[..index], record.letter_id) as i64;
             let key = self.letter(record.letter_id).and_then(|stored| stored.letter.raw.key);
             NumberedLetter { number: index as i64 + 1, key, redrives, record: record.clone() }
         });

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rand::Rng;
 use shared::{
-    contract::{envelope::{Headers, Raw}, topics::Topic},
+    contract::{
+        envelope::{Headers, Raw},
+        topics::Topic,
+    },
     log::Lane,
     relay::machine::Entry,
 };

@@ -8,8 +8,8 @@ use shared::{
     consumer::Place,
     contract::envelope::Recorded,
     log::{
-        Append, Appended, DueTasks, HeldRow, KeyHeld, Lane, Load, Loaded, NumberedLetter, OwnedTask, StoreError,
-        StoredLetter, StoredPosition,
+        Append, Appended, DueTasks, HeldRow, KeyHeld, Lane, Load, Loaded, NumberedLetter, OwnedTask,
+        StoreError, StoredLetter, StoredPosition,
     },
     testing::store::Store,
 };
@@ -30,36 +30,61 @@ const TAIL_MAX: usize = 20;
 /// One statement.
 #[derive(Debug, Clone)]
 pub(super) enum Query {
-    End,
+    Last,
     Append(Append),
     Load(Load),
     Letters(Vec<Uuid>),
     KeysHeld(Vec<String>),
     HeldMessages(Vec<String>),
-    Tail { after: i64 },
+    Tail {
+        after: i64,
+    },
     Positions(Vec<Place>),
     HeldKeys(Vec<i32>),
     DueTasks(DueTasks),
     /// The rest on the relay's own session. `None`: a new one.
     OpenSession,
-    TryLead { session: u64 },
-    Cursor { session: u64, lane: Lane },
-    LaneEnd { session: u64, lane: Lane },
-    Events { session: u64, after: i64, limit: usize },
-    LetterRecords { session: u64, after: i64, limit: usize },
-    SaveCursor { session: u64, lane: Lane, to: i64 },
+    TryLead {
+        session: u64,
+    },
+    Cursor {
+        session: u64,
+        lane: Lane,
+    },
+    LaneEnd {
+        session: u64,
+        lane: Lane,
+    },
+    Events {
+        session: u64,
+        after: i64,
+        limit: usize,
+    },
+    LetterRecords {
+        session: u64,
+        after: i64,
+        limit: usize,
+    },
+    SaveCursor {
+        session: u64,
+        lane: Lane,
+        to: i64,
+    },
 }
 
 #[derive(Debug)]
 pub(super) enum Answer {
-    End(i64),
+    Last(i64, Option<Uuid>),
     Appended(Appended),
     Loaded(Loaded),
     Letters(Vec<StoredLetter>),
     Keys(Vec<KeyHeld>),
     Held(Vec<HeldRow>),
     /// `more`: the page was full.
-    Tail { events: Vec<Recorded>, more: bool },
+    Tail {
+        events: Vec<Recorded>,
+        more: bool,
+    },
     Positions(Vec<StoredPosition>),
     Tasks(Vec<OwnedTask>),
     Session(u64),
@@ -146,8 +171,10 @@ impl Database {
         }
         let store = &mut self.store;
         Ok(Ok(match query {
-            Query::End => Answer::End(store.end()),
-            Query::Append(append) => return self.append(env, append).map(|answer| answer.map(Answer::Appended)),
+            Query::Last => Answer::Last(store.end(), store.log.last().map(|event| event.event_id)),
+            Query::Append(append) => {
+                return self.append(env, append).map(|answer| answer.map(Answer::Appended));
+            }
             Query::Load(load) => Answer::Loaded(store.load(&load)),
             Query::Letters(ids) => Answer::Letters(store.letters(&ids)),
             Query::KeysHeld(keys) => Answer::Keys(store.keys_held(&keys)),

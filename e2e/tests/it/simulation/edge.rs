@@ -120,7 +120,13 @@ impl Edge {
         self.open.remove(&number);
     }
 
-    fn ask_over_http(&mut self, env: &mut Env, orders: &mut Site<Orders>, number: usize, command: OrderCommand) {
+    fn ask_over_http(
+        &mut self,
+        env: &mut Env,
+        orders: &mut Site<Orders>,
+        number: usize,
+        command: OrderCommand,
+    ) {
         let command = match command {
             OrderCommand::Create(create) => order::Command::Create(create),
             OrderCommand::Cancel(cancel) => order::Command::Cancel(cancel),
@@ -186,7 +192,13 @@ impl Edge {
             let command = if *times <= REDRIVES_MAX {
                 env.faults.count("letter redriven");
                 let value_base64 = None;
-                DeadLetterCommand::Redrive(RedriveDeadLetter { dead_letter_id: id, group, value_base64, by, reason })
+                DeadLetterCommand::Redrive(RedriveDeadLetter {
+                    dead_letter_id: id,
+                    group,
+                    value_base64,
+                    by,
+                    reason,
+                })
             } else {
                 DeadLetterCommand::Discard(DiscardDeadLetter { dead_letter_id: id, group, by, reason })
             };

@@ -36,17 +36,42 @@ pub(super) enum Due {
     /// An operator looks at the dead letters.
     Operator,
     /// A call reaches the database.
-    Lands { who: Who, run: u32, line: Line, query: Box<Query>, answered: bool, back_ms: u64 },
+    Lands {
+        who: Who,
+        run: u32,
+        line: Line,
+        query: Box<Query>,
+        answered: bool,
+        back_ms: u64,
+    },
     /// Something reaches a process, if it still is this run of it.
-    To { who: Who, run: u32, what: Happens },
+    To {
+        who: Who,
+        run: u32,
+        what: Happens,
+    },
     /// The group of a service waits for its members.
-    Group { service: usize, generation: u64 },
+    Group {
+        service: usize,
+        generation: u64,
+    },
     /// A member has said nothing for the session time-out.
-    Expired { who: Who, run: u32 },
+    Expired {
+        who: Who,
+        run: u32,
+    },
     /// The next message of a producer for a partition reaches the broker.
-    Arrives { producer: usize, partition: (shared::contract::topics::Topic, i32) },
+    Arrives {
+        producer: usize,
+        partition: (shared::contract::topics::Topic, i32),
+    },
     /// A call reaches the provider.
-    Called { who: Who, run: u32, call: Call, task: Task },
+    Called {
+        who: Who,
+        run: u32,
+        call: Call,
+        task: Task,
+    },
     Fault,
     Restart(Who),
 }
@@ -57,18 +82,29 @@ pub(super) enum Happens {
     Turn,
     /// Time to look for due tasks.
     Tick,
-    Answered { line: Line, answer: Result<Answer, ()> },
+    Answered {
+        line: Line,
+        answer: Result<Answer, ()>,
+    },
     Retry,
     /// The consumer thread polls.
     Poll,
-    Assigned { generation: u64, partitions: Vec<i32> },
+    Assigned {
+        generation: u64,
+        partitions: Vec<i32>,
+    },
     /// The client hears that the group went on without it.
     Expelled,
     RelayTurn,
     Acked(Sent),
-    ProducerFailed { producer: usize },
+    ProducerFailed {
+        producer: usize,
+    },
     ProducerBuilt,
-    Provider { command: payment::Command, task: Task },
+    Provider {
+        command: payment::Command,
+        task: Task,
+    },
     Thawed,
 }
 
@@ -85,6 +121,8 @@ pub(super) struct Env {
     /// One call in so many goes wrong.
     pub(super) trouble: u32,
     pub(super) steps: u64,
+    /// Every call to a database is printed: `FULFIL_TRACE=1`, for one seed.
+    pub(super) tells: bool,
 }
 
 impl Env {
@@ -102,6 +140,7 @@ impl Env {
             calm: false,
             trouble,
             steps: 0,
+            tells: std::env::var_os("FULFIL_TRACE").is_some(),
         }
     }
 

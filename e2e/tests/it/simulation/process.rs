@@ -90,7 +90,12 @@ enum Doing {
     Nothing,
     Starting,
     Batch(Query, Reading),
-    Assigning { query: Query, places: Vec<Place>, stored: Vec<StoredPosition>, reply: SyncSender<Vec<Position>> },
+    Assigning {
+        query: Query,
+        places: Vec<Place>,
+        stored: Vec<StoredPosition>,
+        reply: SyncSender<Vec<Position>>,
+    },
     LookingForTasks(DueTasks),
 }
 
@@ -123,7 +128,7 @@ impl<D: Service> Process<D> {
             coming: [false; 2],
             frozen_until_ms: 0,
         };
-        Database::send(env, who, run, Line::Engine, Query::End);
+        Database::send(env, who, run, Line::Engine, Query::Last);
         process.relay.wake(env, 5);
         process
     }
@@ -251,7 +256,7 @@ impl<D: Service> Process<D> {
     pub(super) fn retry(&mut self, env: &mut Env) {
         let query = match &self.doing {
             Doing::Nothing => return,
-            Doing::Starting => Query::End,
+            Doing::Starting => Query::Last,
             Doing::Batch(query, _) | Doing::Assigning { query, .. } => query.clone(),
             Doing::LookingForTasks(asked) => Query::DueTasks(asked.clone()),
         };
@@ -271,7 +276,7 @@ impl<D: Service> Process<D> {
             return Ok(());
         };
         match (std::mem::replace(&mut self.doing, Doing::Nothing), answer) {
-            (Doing::Starting, Answer::End(end)) => {
+            (Doing::Starting, Answer::Last(end, event_id)) => {
                 let settings = ExecuteSettings {
                     mode: shared::contract::envelope::Mode::Development,
                     partitions: PARTITIONS,
@@ -280,7 +285,7 @@ impl<D: Service> Process<D> {
                     snapshot_every: 4,
                 };
                 let decider = std::sync::Arc::new(self.decider.clone());
-                self.execute = Some(Execute::new(decider, settings, end));
+                self.execute = Some(Execute::new(decider, settings, (end, event_id)));
             }
             (Doing::Assigning { places, reply, .. }, Answer::Positions(stored)) => {
                 let mut partitions: Vec<i32> = places.iter().map(|(_, partition)| *partition).collect();
@@ -312,7 +317,9 @@ impl<D: Service> Process<D> {
                     env.faults.count("deadline waited for a backlog");
                 }
             }
-            (Doing::Batch(query, reading), answer) => return self.batch_answered(env, query, reading, answer),
+            (Doing::Batch(query, reading), answer) => {
+                return self.batch_answered(env, query, reading, answer);
+            }
             (_, answer) => return Err(format!("nobody asked for {answer:?}")),
         }
         self.wake(env, 2);

@@ -181,7 +181,8 @@ impl Relay {
             return;
         }
         let entries = committed.iter().map(|event| record::of_event(self.service, event));
-        let input = entries.collect::<Result<Vec<Entry>, String>>().map_or_else(Input::CannotGoOn, Input::Committed);
+        let input =
+            entries.collect::<Result<Vec<Entry>, String>>().map_or_else(Input::CannotGoOn, Input::Committed);
         self.step(env, Lane::Events, input);
     }
 

@@ -248,7 +248,12 @@ impl<D: Service> Site<D> {
                 env.faults.count("call of a dead process landed");
             }
         }
+        let told =
+            env.tells.then(|| format!("{} {} {} run {run} asks {query:?}", env.now_ms, D::NAME, who.replica));
         let answer = self.database.land(env, query)?;
+        if let Some(told) = told {
+            println!("{told}\n    {answer:?}");
+        }
         if let Ok(Answer::Appended(appended)) = &answer {
             if held && matches!(appended, Appended::Done { .. }) {
                 env.faults.count("too early, held");
@@ -326,12 +331,17 @@ impl<D: Service> Site<D> {
         self.replicas.iter().all(|(_, process)| process.as_ref().is_some_and(idle))
             && self.is_settled
             && self.is_read(env)
-            && self.replicas.iter().flat_map(|(_, process)| process).any(|process| process.relay.is_done(&self.database))
+            && self
+                .replicas
+                .iter()
+                .flat_map(|(_, process)| process)
+                .any(|process| process.relay.is_done(&self.database))
     }
 
     /// Every position stands at the end of its partition.
     pub(super) fn is_read(&self, env: &Env) -> bool {
-        let places = Consumer::topics::<D>().into_iter().flat_map(|topic| (0..PARTITIONS).map(move |n| (topic, n)));
+        let places =
+            Consumer::topics::<D>().into_iter().flat_map(|topic| (0..PARTITIONS).map(move |n| (topic, n)));
         places.into_iter().all(|place| {
             let next = self.database.store.positions.get(&place).copied().unwrap_or_default();
             next == env.broker.end(place)

@@ -8,8 +8,7 @@ use rand::{Rng, seq::IndexedRandom};
 use shared::{decider::Decider, log::OwnedTask};
 
 use super::{
-    Bug,
-    audit,
+    Bug, audit,
     broker::{self, PARTITIONS},
     consumer::Consumer,
     edge::Edge,
@@ -42,9 +41,18 @@ pub(super) struct World {
 macro_rules! of_service {
     ($world:expr, $service:expr, $site:ident => $do:expr) => {
         match $service {
-            0 => { let $site = &mut $world.orders; $do }
-            1 => { let $site = &mut $world.inventory; $do }
-            _ => { let $site = &mut $world.payments; $do }
+            0 => {
+                let $site = &mut $world.orders;
+                $do
+            }
+            1 => {
+                let $site = &mut $world.inventory;
+                $do
+            }
+            _ => {
+                let $site = &mut $world.payments;
+                $do
+            }
         }
     };
 }
@@ -204,9 +212,12 @@ impl World {
         }
         let touched = &self.edge.touched;
         let open = |owned: &&OwnedTask| !is_touched(touched, owned);
-        let stores = [&self.orders.database.store, &self.inventory.database.store, &self.payments.database.store];
+        let stores =
+            [&self.orders.database.store, &self.inventory.database.store, &self.payments.database.store];
         let due = stores.into_iter().flat_map(|store| store.tasks.values()).filter(open);
-        let Some(next) = due.map(|owned| owned.task.due_at.timestamp_millis() as u64).min() else { return false };
+        let Some(next) = due.map(|owned| owned.task.due_at.timestamp_millis() as u64).min() else {
+            return false;
+        };
         self.env.now_ms = next.max(now_ms + 200);
         true
     }

@@ -182,7 +182,7 @@ fn process(seen: i64) -> Execute<Sample> {
         cache_streams_max: 100,
         snapshot_every: 100,
     };
-    Execute::new(Arc::new(Sample), settings, seen)
+    Execute::new(Arc::new(Sample), settings, (seen, None))
 }
 
 #[test]

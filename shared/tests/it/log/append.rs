@@ -134,6 +134,20 @@ async fn a_log_that_ends_before_what_was_seen_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_log_with_another_event_where_one_was_seen_is_an_error() {
+    let mut connection = fresh().await;
+    let (ours, theirs) = (event(1, "order-a", 1), event(1, "order-b", 1));
+    done(&mut connection, &events(0, vec![theirs])).await;
+    // As long as what was seen, or longer by now.
+    for next in 2..4 {
+        let append = Append { seen_event: Some(ours.event_id), ..events(1, vec![event(2, "order-a", 2)]) };
+        let promoted = log::append(&mut connection, &append).await;
+        assert!(matches!(promoted, Err(StoreError::LogDiffers { seen: 1 })), "{promoted:?}");
+        done(&mut connection, &events(next - 1, vec![event(next, "order-c", next - 1)])).await;
+    }
+}
+
+#[tokio::test]
 async fn the_database_refuses_to_change_events_and_dead_letters() {
     let mut connection = fresh().await;
     done(&mut connection, &events(0, vec![event(1, "order-a", 1)])).await;

@@ -1,6 +1,8 @@
 //! What waits comes back byte for byte and in order, and begins to move when its stream begins.
 
-use shared::log::{Begun, Held, HoldKind, KeyHeld, Letter, LetterChange, LetterRecord, LetterStatus, Stage};
+use shared::log::{
+    Begun, DoneTask, Held, HoldKind, KeyHeld, Letter, LetterChange, LetterRecord, LetterStatus, Stage,
+};
 
 use super::*;
 
@@ -50,7 +52,7 @@ async fn what_waits_keeps_its_bytes_and_its_order() {
     expected.push(held("a", HoldKind::Behind, raw(1)));
     assert_eq!(rows.iter().map(|(_, held)| held.clone()).collect::<Vec<_>>(), expected);
 
-    done(&mut connection, &Append { unheld: vec![rows[0].0, rows[2].0, 999], ..Append::default() }).await;
+    done(&mut connection, &Append { unheld: vec![rows[0].0, rows[2].0], ..Append::default() }).await;
     let offsets: Vec<_> =
         messages(&mut connection, "a").await.iter().map(|(_, held)| held.raw.offset).collect();
     assert_eq!(offsets, [4, 1]);
@@ -94,7 +96,7 @@ async fn a_stream_that_begins_releases_what_was_too_early_for_it_and_nothing_els
     let ids: Vec<_> = messages(&mut connection, "a").await.iter().map(|(id, _)| *id).collect();
     let batch = Append {
         unheld: ids,
-        tasks_done: vec![begun("a").release.task.id],
+        tasks_done: vec![DoneTask { id: begun("a").release.task.id, run: None }],
         begun: vec![begun("a")],
         ..Append::default()
     };
@@ -158,4 +160,19 @@ async fn a_key_stands_as_its_letters_and_its_waiting_messages_say() {
         .await;
     let asked = log::keys_held(&mut connection, &["a".to_owned()]).await.unwrap();
     assert_eq!(asked, [stands("a", 0, [1, 1, 0])]);
+}
+
+#[tokio::test]
+async fn what_another_replica_has_processed_is_read_again() {
+    let mut connection = fresh().await;
+    done(
+        &mut connection,
+        &waiting(vec![held("a", HoldKind::TooEarly, raw(1)), held("a", HoldKind::TooEarly, raw(2))]),
+    )
+    .await;
+    let ids: Vec<i64> = messages(&mut connection, "a").await.into_iter().map(|(id, _)| id).collect();
+    done(&mut connection, &Append { unheld: vec![ids[0]], ..Append::default() }).await;
+    let stale = Append { unheld: ids.clone(), ..Append::default() };
+    assert_eq!(append(&mut connection, &stale).await, Appended::LogMoved { end: 0 });
+    assert_eq!(messages(&mut connection, "a").await.len(), 1, "nothing was written");
 }

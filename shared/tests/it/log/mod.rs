@@ -25,6 +25,7 @@ mod task;
 mod position;
 mod store;
 mod connect;
+mod model;
 
 /// A fresh database with the log's tables.
 async fn database() -> String {

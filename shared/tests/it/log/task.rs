@@ -1,6 +1,6 @@
 //! Tasks are set, set anew and dropped with the batch that says so.
 
-use shared::log::DueTasks;
+use shared::log::{DoneTask, DueTasks};
 
 use super::*;
 
@@ -59,9 +59,31 @@ async fn the_last_word_on_a_task_counts() {
     done(&mut connection, &Append { tasks: vec![first.clone(), second.clone()], ..Append::default() }).await;
     assert_eq!(due(&mut connection, &[]).await, [second.clone()]);
     // Done and owed again in one batch: it is owed.
-    let again = Append { tasks: vec![third.clone()], tasks_done: vec![first.task.id], ..Append::default() };
+    let dropped = || vec![DoneTask { id: first.task.id, run: None }];
+    let again = Append { tasks: vec![third.clone()], tasks_done: dropped(), ..Append::default() };
     done(&mut connection, &again).await;
     assert_eq!(due(&mut connection, &[]).await, [third]);
-    done(&mut connection, &Append { tasks_done: vec![first.task.id], ..Append::default() }).await;
+    done(&mut connection, &Append { tasks_done: dropped(), ..Append::default() }).await;
+    assert_eq!(due(&mut connection, &[]).await, []);
+}
+
+#[tokio::test]
+async fn what_was_run_is_done_only_where_nobody_set_it_anew() {
+    let mut connection = fresh().await;
+    let run = owned_task("order-a", "call", time(1));
+    let ran = Append {
+        tasks_done: vec![DoneTask { id: run.task.id, run: Some(run.task.clone()) }],
+        ..Append::default()
+    };
+    // Another replica was told of something meanwhile.
+    let anew = OwnedTask {
+        task: shared::decider::Task { cause: Uuid::now_v7(), ..run.task.clone() },
+        ..run.clone()
+    };
+    done(&mut connection, &Append { tasks: vec![anew.clone()], ..Append::default() }).await;
+    done(&mut connection, &ran).await;
+    assert_eq!(due(&mut connection, &[]).await, [anew]);
+    done(&mut connection, &Append { tasks: vec![run], ..Append::default() }).await;
+    done(&mut connection, &ran).await;
     assert_eq!(due(&mut connection, &[]).await, []);
 }
