@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-const BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Taken off again with the test, whoever still has files open there.
 pub struct Disks {
