@@ -103,5 +103,5 @@ create index dead_letter_view_by_time on dead_letter_view (failed_at, id) where 
 create index dead_letter_view_by_status on dead_letter_view (status, failed_at, id) where failed_at is not null;
 
 -- The view's own, so that they go wherever it goes.
-create table position (like public.position including all) with (fillfactor = 50);
+create table position (like public.position including all);
 create table held_message (like public.held_message including all);

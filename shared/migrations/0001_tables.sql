@@ -36,21 +36,21 @@ create table snapshot (
   primary key (stream, fingerprint)
 );
 
--- Where this database's consumer group stands.
+-- Where this database's consumer group stands. One row a partition, which whoever writes sees to under the log's lock.
 create table position (
   topic text not null,
   partition int not null,
-  -- The next offset; null until the first message is done.
-  next bigint,
+  -- The next offset; -1 until the first message is done.
+  next bigint not null default -1,
   -- Runs in a row that took a message of the partition and did not live to finish one.
   starts int not null default 0,
   -- The message that was taken alone after too many of those, and how often.
   attempt_offset bigint,
   attempts int not null default 0,
-  primary key (topic, partition)
-)
--- Updated with every batch: room for the new version on the same page.
-with (fillfactor = 50);
+  -- With the offset: every batch moves the row, and while somebody holds a snapshot (a dump) all its old versions stay.
+  -- By its whole key the one that counts is found at once, by topic and partition it would be looked for among them.
+  primary key (topic, partition, next)
+);
 
 -- Messages that wait, per key in the order of id.
 create table held_message (

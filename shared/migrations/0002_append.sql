@@ -78,6 +78,13 @@ create function append(
   out answered_at timestamptz
 )
 language plpgsql
+-- All that it looks up it looks up by key. The table of positions has a row a partition and, while somebody holds a
+-- snapshot, thousands of pages of old versions: by such statistics an index looks no better than reading them all.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_material = off
 as $$
 declare
   events constant int := cardinality(event_stream);
@@ -88,6 +95,7 @@ declare
   as_known int := 0;
   arrived int := 0;
   arrived_or_past int := 0;
+  moved int := 0;
   equal_events int := 0;
 begin
   -- Lock 1 of a database is its log's.
@@ -112,15 +120,29 @@ begin
     return;
   end if;
 
+  -- Positions are looked up by their whole key, offset included: 0001 says why.
   if moves > 0 then
-    select
-      count(*) filter (where move."from" is distinct from move."to"),
-      count(*) filter (where stands.next is not distinct from move."from"),
-      count(*) filter (where stands.next = move."to"),
-      count(*) filter (where stands.next >= move."to")
-    into going, as_known, arrived, arrived_or_past
+    select count(*) filter (where move."from" is distinct from move."to"), count(stands.next)
+    into going, as_known
     from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
-    left join position as stands on stands.topic = move.topic and stands.partition = move.partition;
+    left join position as stands
+      on stands.topic = move.topic and stands.partition = move.partition and stands.next = coalesce(move."from", -1);
+  end if;
+
+  -- Something of it came here before, or somebody else went on, or a partition has no row yet.
+  if as_known < moves or log_end > seen then
+    select
+      as_known + count(*) filter (where move."from" is null and not exists (
+        select
+        from position as known
+        where known.topic = move.topic and known.partition = move.partition
+      )),
+      count(*) filter (where stands.next = move."to"),
+      count(stands.next)
+    into as_known, arrived, arrived_or_past
+    from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
+    left join position as stands
+      on stands.topic = move.topic and stands.partition = move.partition and stands.next >= move."to";
   end if;
 
   -- The same call may have been committed while its answer was lost. Its first event then stands right after
@@ -198,13 +220,26 @@ begin
   end if;
 
   if going > 0 then
-    insert into position (topic, partition, next)
-    select move.topic, move.partition, move."to"
-    from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
-    where move."from" is distinct from move."to"
-    on conflict (topic, partition) do update
+    update position as stands
     -- Somebody lived to finish a message of it.
-    set next = excluded.next, starts = 0, attempt_offset = null, attempts = 0;
+    set next = move."to", starts = 0, attempt_offset = null, attempts = 0
+    from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
+    where stands.topic = move.topic
+      and stands.partition = move.partition
+      and stands.next = coalesce(move."from", -1)
+      and move."from" is distinct from move."to";
+    get diagnostics moved = row_count;
+    if moved < going then
+      insert into position (topic, partition, next)
+      select move.topic, move.partition, move."to"
+      from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
+      where move."from" is null
+        and not exists (
+          select
+          from position as known
+          where known.topic = move.topic and known.partition = move.partition
+        );
+    end if;
   end if;
 
   if cardinality(unheld) > 0 then

@@ -7,12 +7,15 @@ pub mod memory;
 pub mod store;
 pub mod inbox;
 pub mod http;
+mod long;
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
+
+pub use long::{LONG_VARIABLE, is_long, short_or_long};
 
 /// The folder of `fulfil dev up --servers-only`.
 pub const SERVERS_VARIABLE: &str = "FULFIL_TEST_SERVERS";

@@ -13,7 +13,11 @@ mod letter;
 mod check;
 mod failpoint;
 mod load;
+mod loading;
 mod accounted;
+mod memory;
+mod clock;
+mod disks;
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
 
@@ -26,8 +30,11 @@ use nix::{
 use shared::broker::BrokerSettings;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
+pub use clock::OffClock;
+pub use disks::Disks;
 pub use failpoint::Armed;
 pub use load::{Edge, Journal, Load, Mix, Wave, planted_letters};
+pub use loading::Loading;
 pub use seen::{Seen, Told};
 pub use speak::{Answer, Order, record, structured};
 pub use until::until;
@@ -93,13 +100,18 @@ impl System {
     /// One that is started for this test alone, its services with settings of their own. `name` begins with a hyphen
     /// and is part of its folder's name. `None` where the system under test is somebody else's.
     pub async fn of_its_own(name: &str, environment: BTreeMap<String, String>) -> Option<Self> {
-        Self::begin(name, Options { environment, ..Options::default() }, async |_| Ok(())).await
+        Self::begin(name, Options { environment, ..Options::default() }, true, async |_| Ok(())).await
+    }
+
+    /// The same for millions of messages: nobody keeps them in memory, so `seen` stays empty.
+    pub async fn unwatched(name: &str, environment: BTreeMap<String, String>) -> Option<Self> {
+        Self::begin(name, Options { environment, ..Options::default() }, false, async |_| Ok(())).await
     }
 
     /// The same behind a proxy, which stands between the services and Postgres and is told where Postgres is.
     pub async fn behind(proxy: u16, name: &str, server: &watch::Sender<u16>) -> Option<Self> {
         let options = Options { postgres_through: Some(proxy), ..Options::default() };
-        Self::begin(name, options, async |options| {
+        Self::begin(name, options, true, async |options| {
             let servers = dev::up(&Options { servers_only: true, ..options.clone() }).await?;
             let port = servers.postgres.rsplit(':').next().and_then(|port| port.parse().ok());
             server.send_replace(port.context("Postgres has no port")?);
@@ -108,9 +120,17 @@ impl System {
         .await
     }
 
+    /// The same with each server's data on a disk of its own, so small that a test can fill it.
+    pub async fn on_small_disks(name: &str, mib: u64) -> Option<(Self, Disks)> {
+        let disks = Disks::mounted(&keeper::folder(name), mib);
+        let system = Self::of_its_own(name, BTreeMap::new()).await?;
+        Some((system, disks))
+    }
+
     async fn begin(
         name: &str,
         mut options: Options,
+        watched: bool,
         first: impl AsyncFn(&Options) -> anyhow::Result<()>,
     ) -> Option<Self> {
         if env::var_os(SYSTEM_VARIABLE).is_some() {
@@ -124,7 +144,10 @@ impl System {
             let keeper = keeper::watch(&options.dir, name)?;
             first(&options).await?;
             let status = dev::up(&options).await?;
-            let seen = Seen::follow(BrokerSettings::new(status.kafka.clone()))?;
+            let seen = match watched {
+                true => Seen::follow(BrokerSettings::new(status.kafka.clone()))?,
+                false => Arc::default(),
+            };
             anyhow::Ok((keeper, status, seen))
         };
         let (keeper, status, seen) =
@@ -163,7 +186,8 @@ impl System {
 
     /// What is frozen goes on.
     pub fn wake_all(&self) {
-        for pid in self.status.services.iter().filter_map(|service| service.pid) {
+        let services = self.status.services.iter().filter_map(|service| service.pid);
+        for pid in services.chain(self.status.provider_pid) {
             // Gone by now is as good.
             let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
         }

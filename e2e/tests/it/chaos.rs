@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::system::{Edge, Load, Mix, System};
+use e2e::system::{Edge, Load, Loading, Mix, System};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch as channel, time::sleep};
 
@@ -51,7 +51,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     let load = Load::new(seed, Mix::default());
     load.stock(&edge).await;
     let (stop, stopped) = channel::channel(false);
-    let loading = tokio::spawn(keep_loading(load, edge, stopped.clone()));
+    let loading = Loading::start(load, edge, ORDERS_A_WAVE, WAVE_EVERY);
     let watch = Watch::start(&system, stopped);
 
     let mut rng = StdRng::seed_from_u64(seed);
@@ -69,7 +69,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
         sleep(Duration::from_millis(rng.random_range(pause))).await;
     }
     stop.send_replace(true);
-    let load = loading.await.unwrap();
+    let load = loading.stop().await;
     proxy.change(|mode| mode.answers_to_lose = 0);
     system.wake_all();
     restart_dead(&mut system).await;
@@ -81,17 +81,6 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     system.adds_up_with(&load.journal.told).await;
     assert!(proxy.lost() > 0, "no answer was ever lost after its commit");
     tally.report(&system, &load, &watched, proxy.lost(), begun.elapsed());
-}
-
-/// A wave every half second, or as soon as the one before is answered.
-async fn keep_loading(mut load: Load, edge: Edge, stopped: channel::Receiver<bool>) -> Load {
-    while !*stopped.borrow() {
-        let next = Instant::now() + WAVE_EVERY;
-        let wave = load.wave(ORDERS_A_WAVE);
-        load.say(&edge, wave).await;
-        sleep(next.saturating_duration_since(Instant::now())).await;
-    }
-    load
 }
 
 async fn restart_dead(system: &mut System) {

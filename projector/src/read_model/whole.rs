@@ -67,7 +67,9 @@ pub async fn whole(connection: &mut PgConnection) -> Result<View, StoreError> {
     view.rows.timeline = entries.iter().map(entry).collect::<sqlx::Result<_>>()?;
     let wanted = sqlx::query("select * from order_sku").fetch_all(&mut *connection).await?;
     view.wanted = wanted.iter().map(wish).collect::<sqlx::Result<_>>()?;
-    let positions = sqlx::query("select topic, partition, next from position").fetch_all(connection).await?;
+    let positions = sqlx::query("select topic, partition, nullif(next, -1) as next from position")
+        .fetch_all(connection)
+        .await?;
     for row in &positions {
         if let Some(next) = row.try_get("next")? {
             view.positions.insert((topic(row)?, row.try_get("partition")?), next);

@@ -60,7 +60,8 @@ impl Database {
 
     /// How many messages are behind the positions.
     pub(crate) async fn taken(&mut self) -> i64 {
-        let taken = sqlx::query_scalar("select coalesce(sum(next), 0)::bigint from position");
+        let taken =
+            sqlx::query_scalar("select coalesce(sum(next) filter (where next > 0), 0)::bigint from position");
         taken.fetch_one(&mut self.connection).await.unwrap()
     }
 

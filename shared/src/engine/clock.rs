@@ -7,6 +7,7 @@ use chrono::SubsecRound;
 
 use crate::contract::Timestamp;
 
+#[derive(Clone, Copy)]
 pub(super) struct Clock {
     database: Timestamp,
     at: Instant,

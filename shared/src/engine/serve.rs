@@ -137,7 +137,7 @@ async fn serve<D: Decider>(
     let mut first = Vec::new();
     if let Some(reconcile) = service.reconcile.as_ref().filter(|_| taken_back > 0) {
         // What was decided and lost may have been done outside: looked at before anything else.
-        first = reconcile::compare::<D>(reconcile, clock.now()).await;
+        first = reconcile::compare(reconcile, clock.now()).await;
     }
     let execute_settings = ExecuteSettings {
         mode: settings.fulfil_mode,
@@ -183,7 +183,7 @@ async fn serve<D: Decider>(
         relay_backlog_max: limits.relay_backlog_max as i64,
     };
     let reconciling =
-        service.reconcile.map(|reconcile| tokio::spawn(reconcile::hourly::<D>(reconcile, compared_sender)));
+        service.reconcile.map(|reconcile| tokio::spawn(reconcile::hourly(reconcile, clock, compared_sender)));
     let result = run.run(&shutdown).await;
     info!("stopping");
     failpoint::pass("shutdown", "drained");

@@ -1,9 +1,10 @@
 //! Where the group stands in its topics, and what a message that kills its process leaves behind.
 //!
-//! Only `append` moves a position. Read positions before what waits in their partitions ([`super::hold`]): whoever
+//! Only `append` moves a position; the counts are written under its lock, since the table's key would let two rows of a
+//! partition be. Read positions before what waits in their partitions ([`super::hold`]): whoever
 //! still holds a message between the two reads moves a position with it, and that fences whoever read the older one.
 
-use sqlx::{PgConnection, Row};
+use sqlx::{Connection, PgConnection, Row};
 
 use super::{Attempt, StoreError, StoredPosition};
 use crate::contract::topics::Topic;
@@ -14,7 +15,7 @@ pub async fn positions(
     places: &[(Topic, i32)],
 ) -> Result<Vec<StoredPosition>, StoreError> {
     let rows = sqlx::query(
-        "select position.next, coalesce(position.starts, 0) as starts, position.attempt_offset, position.attempts
+        "select nullif(position.next, -1) as next, coalesce(position.starts, 0) as starts, position.attempt_offset, position.attempts
          from unnest($1::text[], $2::int[]) with ordinality as place (topic, partition, ordinal)
          left join position on position.topic = place.topic and position.partition = place.partition
          order by place.ordinal",
@@ -45,18 +46,19 @@ pub async fn count_start(
     partition: i32,
     before: i32,
 ) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await?;
+    row(&mut transaction, topic, partition).await?;
     sqlx::query(
-        "insert into position (topic, partition, starts)
-         values ($1, $2, $3)
-         on conflict (topic, partition) do update
-         set starts = greatest(position.starts, excluded.starts)",
+        "update position
+         set starts = greatest(starts, $3)
+         where topic = $1 and partition = $2",
     )
     .bind(topic.name())
     .bind(partition)
     .bind(before + 1)
-    .execute(connection)
+    .execute(&mut *transaction)
     .await?;
-    Ok(())
+    Ok(transaction.commit().await?)
 }
 
 /// Says that this message is about to be taken alone, after so many times that this was said of it.
@@ -67,22 +69,35 @@ pub async fn count_attempt(
     offset: i64,
     before: i32,
 ) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await?;
+    row(&mut transaction, topic, partition).await?;
     sqlx::query(
-        "insert into position (topic, partition, attempt_offset, attempts)
-         values ($1, $2, $3, $4)
-         on conflict (topic, partition) do update
+        "update position
          set
-           attempts = case
-             when position.attempt_offset = excluded.attempt_offset
-               then greatest(position.attempts, excluded.attempts)
-             else excluded.attempts
-           end,
-           attempt_offset = excluded.attempt_offset",
+           attempts = case when attempt_offset = $3 then greatest(attempts, $4) else $4 end,
+           attempt_offset = $3
+         where topic = $1 and partition = $2",
     )
     .bind(topic.name())
     .bind(partition)
     .bind(offset)
     .bind(before + 1)
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Sees to it that there is one, and that nobody else makes one: lock 1 is the log's. A statement that follows sees what
+/// was committed before it was taken.
+async fn row(connection: &mut PgConnection, topic: Topic, partition: i32) -> Result<(), StoreError> {
+    sqlx::query("select pg_advisory_xact_lock(1)").execute(&mut *connection).await?;
+    sqlx::query(
+        "insert into position (topic, partition)
+         select $1, $2
+         where not exists (select from position where topic = $1 and partition = $2)",
+    )
+    .bind(topic.name())
+    .bind(partition)
     .execute(connection)
     .await?;
     Ok(())

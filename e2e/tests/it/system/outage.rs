@@ -1,4 +1,4 @@
-//! Somebody is away for a while: nothing is lost, nothing is decided too early, and what cannot be taken is refused.
+//! Somebody is away for a while: nothing is lost, nothing is decided too early.
 
 use std::time::Duration;
 
@@ -9,10 +9,8 @@ use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
 };
-use reqwest::StatusCode;
 use serde_json::json;
 use shared::contract::topics::Topic;
-use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -99,46 +97,6 @@ async fn what_becomes_of_the_groups_offsets_changes_nothing() {
         let created = created.iter().filter(|told| told.message_type == "fulfil.order.created.v2").count();
         assert_eq!(created, 1, "nothing was done twice");
     }
-    system.adds_up_in_the_end().await;
-}
-
-#[tokio::test]
-async fn while_kafka_is_away_http_takes_orders_until_the_backlog_is_full_and_all_of_them_end() {
-    const BACKLOG_MAX: usize = 60;
-    let environment = [("RELAY_BACKLOG_MAX".to_owned(), BACKLOG_MAX.to_string())].into();
-    let Some(mut system) = System::of_its_own("-outage", environment).await else { return };
-    let sku = system.stocked(10_000).await;
-    let kafka = system.status.kafka_pid.unwrap();
-    system.signal(kafka, Signal::SIGKILL);
-    let mut accepted = Vec::new();
-    let body = json!({"user_id": "u1", "lines": [{"sku": sku, "quantity": 1, "unit_price_minor": 100}], "currency": "EUR"});
-    let refused = until("orders to be refused", LIMIT, async || {
-        let answer = system.post("order-service", "/orders", &body).await;
-        match answer.status {
-            StatusCode::ACCEPTED => {
-                accepted.push(answer.body["order_id"].as_str().unwrap().parse::<Uuid>().unwrap());
-                None
-            }
-            _ => Some(answer),
-        }
-    })
-    .await;
-    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
-    assert!(accepted.len() >= BACKLOG_MAX, "only {} were taken", accepted.len());
-    // A cancel makes the backlog shorter in the end, so it is taken.
-    let cancelled = accepted[0];
-    let answer = system.post("order-service", &format!("/orders/{cancelled}/cancel"), &json!({})).await;
-    assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    system.restart("kafka").await;
-    for order in &accepted {
-        let end = system.end(*order).await;
-        assert_eq!(end, if *order == cancelled { "settled" } else { "completed" });
-    }
-    until("orders to be taken again", LIMIT, async || {
-        let answer = system.post("order-service", "/orders", &body).await;
-        (answer.status == StatusCode::ACCEPTED).then_some(())
-    })
-    .await;
     system.adds_up_in_the_end().await;
 }
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 mod append;
 mod race;
+mod snapshot_held;
 mod load;
 mod hold;
 mod letter;
@@ -110,7 +111,7 @@ fn is_done_before(answer: &Appended) -> bool {
 }
 
 async fn tail(connection: &mut PgConnection) -> Vec<Recorded> {
-    log::tail(connection, 0, 1_000_000).await.unwrap()
+    log::tail(connection, 0, 10_000_000).await.unwrap()
 }
 
 /// Waits for a condition.

@@ -6,20 +6,23 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
+use shared::testing::short_or_long;
 use sqlx::Connection;
 
 use super::*;
 
-const WRITERS: u64 = 8;
-const BATCHES: u64 = 20;
+/// Writers, batches of each, and events of a batch at most.
+const SHORT: (u64, u64, i64) = (8, 20, 5);
+/// Batches are larger: of 64 that append at once 63 are refused.
+const LONG: (u64, u64, i64) = (64, 1_000_000 / 64 / 100, 199);
 
 /// How often each fault happened: none may be zero.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Counted {
     aborted: AtomicU64,
     stalled: AtomicU64,
@@ -30,12 +33,15 @@ struct Counted {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_are_gapless_whatever_happens_to_the_writers() {
+    let (writers, batches, events_max) = short_or_long(SHORT, LONG);
     let url = database().await;
     let counted = Arc::new(Counted::default());
+    let since = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let follower = tokio::spawn(follow(url.clone(), stop.clone()));
     let killer = tokio::spawn(kill(url.clone(), stop.clone(), counted.clone()));
-    let writers = (0..WRITERS).map(|writer| tokio::spawn(write(url.clone(), writer, counted.clone())));
+    let writers = (0..writers)
+        .map(|writer| tokio::spawn(write(url.clone(), writer, (batches, events_max), counted.clone())));
     let appended: Vec<Vec<Recorded>> =
         join_all(writers).await.into_iter().map(|writer| writer.unwrap()).collect();
     stop.store(true, Relaxed);
@@ -53,6 +59,7 @@ async fn positions_are_gapless_whatever_happens_to_the_writers() {
             "what writer {writer} was told is what stands there, once and in order"
         );
     }
+    println!("{} events in {:.1} s; {counted:?}", events.len(), since.elapsed().as_secs_f64());
     for (fault, count) in [
         ("aborted", &counted.aborted),
         ("stalled", &counted.stalled),
@@ -65,14 +72,19 @@ async fn positions_are_gapless_whatever_happens_to_the_writers() {
 }
 
 /// One writer with a stream of its own. It returns what it was told is appended.
-async fn write(url: String, writer: u64, counted: Arc<Counted>) -> Vec<Recorded> {
+async fn write(
+    url: String,
+    writer: u64,
+    (batches, events_max): (u64, i64),
+    counted: Arc<Counted>,
+) -> Vec<Recorded> {
     let mut random = SmallRng::seed_from_u64(writer);
     let name = format!("order-{writer}");
     let mut connection = writer_connection(&url).await;
     let mut appended: Vec<Recorded> = Vec::new();
     let mut seen = 0;
-    for _ in 0..BATCHES {
-        let count = random.random_range(1..=5);
+    for _ in 0..batches {
+        let count = random.random_range(1..=events_max);
         let version = appended.len() as i64;
         let mut new: Vec<_> = (1..=count).map(|nth| event(0, &name, version + nth)).collect();
         loop {
