@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::future::join_all;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
+use shared::log::connect::Unfit;
 use sqlx::Connection;
 
 use super::*;
@@ -120,8 +121,14 @@ async fn write(url: String, writer: u64, counted: Arc<Counted>) -> Vec<Recorded>
     appended
 }
 
+/// It is asked whether it takes writes, and can be killed while it is asked.
 async fn writer_connection(url: &str) -> PgConnection {
-    log::connect::connect(url, "writer").await.unwrap()
+    loop {
+        match log::connect::connect(url, "writer").await.map_err(Unfit::after_start) {
+            Ok(connection) => return connection,
+            Err(error) => assert!(error.is_infrastructure(), "{error:?}"),
+        }
+    }
 }
 
 /// The call inside a transaction that is slow to commit, or never does.
