@@ -13,7 +13,9 @@ mod letter;
 mod check;
 mod failpoint;
 mod load;
+mod loading;
 mod accounted;
+mod recovery;
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
 
@@ -28,6 +30,7 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
 pub use failpoint::Armed;
 pub use load::{Edge, Journal, Load, Mix, Wave, planted_letters};
+pub use recovery::Recovery;
 pub use seen::{Seen, Told};
 pub use speak::{Answer, Order, record, structured};
 pub use until::until;
@@ -96,7 +99,13 @@ impl System {
         Self::begin(name, Options { environment, ..Options::default() }, async |_| Ok(())).await
     }
 
-    /// The same behind a proxy, which stands between the services and Postgres and is told where Postgres is.
+    /// The same with three brokers, a primary with a standby, and so many of each service.
+    pub async fn of_a_cluster(name: &str, replicas: u16) -> Option<Self> {
+        let options = Options { cluster: true, replicas: Some(replicas), ..Options::default() };
+        Self::begin(name, options, async |_| Ok(())).await
+    }
+
+    /// As `of_its_own`, with a proxy that stands between the services and Postgres and is told where Postgres is.
     pub async fn behind(proxy: u16, name: &str, server: &watch::Sender<u16>) -> Option<Self> {
         let options = Options { postgres_through: Some(proxy), ..Options::default() };
         Self::begin(name, options, async |options| {

@@ -8,8 +8,7 @@
 mod proxy;
 mod fault;
 mod break_it;
-mod recovery;
-mod watch;
+pub(crate) mod watch;
 mod tally;
 
 use std::{
@@ -24,7 +23,6 @@ use tokio::{sync::watch as channel, time::sleep};
 use break_it::break_it;
 use fault::Fault;
 use proxy::Proxy;
-use recovery::recovered;
 use tally::Tally;
 use watch::Watch;
 
@@ -51,7 +49,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     let load = Load::new(seed, Mix::default());
     load.stock(&edge).await;
     let (stop, stopped) = channel::channel(false);
-    let loading = tokio::spawn(keep_loading(load, edge, stopped.clone()));
+    let loading = tokio::spawn(load.keep_saying(edge, ORDERS_A_WAVE, WAVE_EVERY, stopped.clone()));
     let watch = Watch::start(&system, stopped);
 
     let mut rng = StdRng::seed_from_u64(seed);
@@ -61,7 +59,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
         let fault = each.next().copied().unwrap_or_else(|| Fault::draw(&mut rng));
         tally.begins(fault, begun.elapsed());
         let ended = break_it(&mut system, &proxy, fault, &mut rng).await;
-        let took = recovered(&system, ended).await;
+        let took = system.recovered(ended).await;
         tally.recovered(fault, took);
         restart_dead(&mut system).await;
         watch.assert_well();
@@ -81,17 +79,6 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     system.adds_up_with(&load.journal.told).await;
     assert!(proxy.lost() > 0, "no answer was ever lost after its commit");
     tally.report(&system, &load, &watched, proxy.lost(), begun.elapsed());
-}
-
-/// A wave every half second, or as soon as the one before is answered.
-async fn keep_loading(mut load: Load, edge: Edge, stopped: channel::Receiver<bool>) -> Load {
-    while !*stopped.borrow() {
-        let next = Instant::now() + WAVE_EVERY;
-        let wave = load.wave(ORDERS_A_WAVE);
-        load.say(&edge, wave).await;
-        sleep(next.saturating_duration_since(Instant::now())).await;
-    }
-    load
 }
 
 async fn restart_dead(system: &mut System) {

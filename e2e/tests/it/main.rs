@@ -12,3 +12,4 @@ mod saga_model;
 mod system;
 mod crash_matrix;
 mod chaos;
+mod cluster;
