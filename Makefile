@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
 
-.PHONY: help setup build demo test crash-matrix chaos long fuzz planted-bugs e2e-compose servers servers-down check
+.PHONY: help setup build demo test crash-matrix chaos cluster simulation long fuzz planted-bugs e2e-compose servers servers-down check
 
 help: ## What there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -29,6 +29,12 @@ crash-matrix: setup ## Kill, fail and stall every process at every boundary (FUL
 
 chaos: setup ## Break everything at random under load for half an hour (FULFIL_CHAOS_SECONDS, FULFIL_SEED)
 	FULFIL_CHAOS_SECONDS=$${FULFIL_CHAOS_SECONDS:-1800} deploy/with-servers cargo test --workspace --test it chaos -- --nocapture
+
+cluster: setup ## Kill the leaders of three brokers for five minutes, then the primary database, twice, under load
+	FULFIL_CLUSTER=$${FULFIL_CLUSTER:-whole} deploy/with-servers cargo test --workspace --test it cluster:: -- --nocapture
+
+simulation: setup ## Run the machinery over models of Postgres and Kafka, a hundred thousand seeds (FULFIL_SEEDS, FULFIL_SEED)
+	FULFIL_SEEDS=$${FULFIL_SEEDS:-100000} cargo test --release --package e2e --test it simulation -- --nocapture
 
 e2e-compose: setup ## Run the end-to-end tests against the system in containers (needs Docker)
 	deploy/e2e-compose

@@ -25,7 +25,7 @@ use crate::{
     http::{App, routes},
     intake::{GROUP, READS},
     project::{self, Projection, Store, lag::Lag, run::BATCH_MAX},
-    read_model::schema,
+    read_model::{reads::Reads, schema},
     view::awaiting::Limits,
 };
 
@@ -85,7 +85,7 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
         Store::new(settings.database_url.clone(), schema::SERVED, readiness.clone(), shutdown.clone());
     let projection = Projection::new(store, settings.fulfil_mode, lag.clone(), metrics.clone());
     let app = App {
-        reads: schema::reads(&settings.database_url)?,
+        reads: Reads::new(&settings.database_url),
         waiters: projection.waiters.clone(),
         lag: lag.clone(),
         limits: Limits { completion: extra.completion_limit, compensation: extra.compensation_limit },

@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::{
-    kafka, postgres,
+    kafka, owner, postgres,
     progress::Progress,
     services,
     state::{Folder, State},
@@ -22,7 +22,9 @@ pub async fn down(dir: &Path, wipe: bool, progress: bool) -> anyhow::Result<bool
     folder.save(&state)?;
     stopped?;
     if wipe {
-        postgres::wipe(folder.path())?;
+        for server in [&state.postgres].into_iter().chain(&state.standby) {
+            owner::wipe(&folder.path().join(&server.name))?;
+        }
         fs::remove_dir_all(folder.path())?;
     }
     Ok(true)
@@ -38,21 +40,21 @@ async fn stop_all(state: &mut State, wipe: bool, progress: &Progress) -> anyhow:
         services::stop(process).await?;
     }
     progress.waiting_for("Kafka and Postgres to stop");
-    let (kafka, postgres) = (state.kafka.process.take(), state.postgres.process.take());
-    let stop_kafka = async {
-        match kafka {
-            Some(process) => kafka::stop(process, wipe).await,
-            None => Ok(()),
-        }
-    };
+    let is_cluster = kafka::is_cluster(&state.kafka);
+    let brokers: Vec<_> = state.kafka.nodes.iter_mut().filter_map(|node| node.process.take()).collect();
+    let stop_kafka = try_join_all(brokers.into_iter().map(|process| kafka::stop(process, is_cluster, wipe)));
+    // The primary first: it sends its last words to the standby.
+    let servers =
+        [state.postgres.process.take(), state.standby.as_mut().and_then(|standby| standby.process.take())];
     let stop_postgres = async {
-        match postgres {
-            Some(process) => postgres::stop(process, wipe).await,
-            None => Ok(()),
+        for process in servers.into_iter().flatten() {
+            postgres::stop(process, wipe).await?;
         }
+        anyhow::Ok(())
     };
     let (kafka, postgres) = tokio::join!(stop_kafka, stop_postgres);
-    kafka.and(postgres)?;
+    kafka?;
+    postgres?;
     progress.done(if wipe { "stopped and removed" } else { "stopped" }, since);
     Ok(())
 }

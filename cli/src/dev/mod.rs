@@ -10,10 +10,13 @@ mod plan;
 mod ready;
 mod progress;
 mod kafka;
+mod owner;
 mod postgres;
+mod standby;
 mod services;
 mod up;
 mod restart;
+mod promote;
 mod down;
 mod status;
 mod provider;
@@ -31,8 +34,9 @@ use clap::{Args, Subcommand};
 pub use addresses::{Addresses, ServiceAddresses, addresses};
 pub use down::down;
 pub use ports::Ports;
+pub use promote::promote;
 pub use restart::restart;
-pub use status::{ServiceStatus, Status, status};
+pub use status::{ServerRole, ServerStatus, ServiceStatus, Status, status};
 pub use up::{Options, up};
 
 use crate::{
@@ -56,6 +60,11 @@ enum DevCommand {
     Status(Folder),
     /// Start one process again, dead or alive
     Restart(RestartArgs),
+    /// Let the standby of a cluster take the place of a dead primary
+    ///
+    /// Services notice by themselves. The server that died is the standby from then on: `dev restart` or `dev up` copies
+    /// it anew, and commits wait for it again.
+    Promote(Folder),
     /// Be the simulated payment provider, with books on disk
     Provider(provider::ProviderArgs),
 }
@@ -76,6 +85,10 @@ struct UpArgs {
     replicas: Option<u16>,
     #[arg(long, value_enum, default_value_t)]
     ports: Ports,
+    /// Three brokers (replication 3, min ISR 2) and a Postgres primary with a synchronous standby, for as long as the
+    /// folder lives
+    #[arg(long)]
+    cluster: bool,
     /// Kafka and Postgres alone, for the tests of the crates
     #[arg(long)]
     servers_only: bool,
@@ -97,7 +110,7 @@ struct DownArgs {
 struct RestartArgs {
     #[command(flatten)]
     folder: Folder,
-    /// A service, provider, kafka or postgres
+    /// As `dev status` names it: a service, provider, kafka or postgres
     name: String,
     #[arg(long, value_name = "N", default_value_t = 0)]
     replica: u16,
@@ -110,6 +123,7 @@ pub async fn run(args: DevArgs, output: Output) -> anyhow::Result<ExitCode> {
                 dir: args.folder.dir,
                 replicas: args.replicas,
                 ports: args.ports,
+                cluster: args.cluster,
                 servers_only: args.servers_only,
                 postgres_through: None,
                 environment: args.environment.into_iter().collect::<BTreeMap<_, _>>(),
@@ -134,6 +148,12 @@ pub async fn run(args: DevArgs, output: Output) -> anyhow::Result<ExitCode> {
         }
         DevCommand::Restart(args) => {
             let status = restart(&args.folder.dir, &args.name, args.replica, true).await?;
+            if output.json {
+                output.object(&status)?;
+            }
+        }
+        DevCommand::Promote(folder) => {
+            let status = promote(&folder.dir, true).await?;
             if output.json {
                 output.object(&status)?;
             }

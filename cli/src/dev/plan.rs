@@ -1,19 +1,27 @@
 //! Which servers and services there shall be, and at which addresses. Starts nothing.
 
 use anyhow::bail;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use uuid::Uuid;
 
 use super::{
+    kafka,
     ports::{FreePorts, Ports},
     process::Process,
     services::{PROVIDER_PORT, SERVICES},
-    state::{Provider, Service, State},
+    state::{Kafka, Node, Postgres, Provider, Service, State},
     up::Options,
 };
+use crate::exit::{Exit, ended};
 
+/// Of the first node, and its controller's the one above; then the next node's.
 const KAFKA_PORT: u16 = 9092;
-const CONTROLLER_PORT: u16 = 9093;
 /// Not 5432, where the distribution's own Postgres would be.
 const POSTGRES_PORT: u16 = 5433;
+const STANDBY_PORT: u16 = 5434;
+const HOST: &str = "127.0.0.1";
+/// The fewest of which one can be away.
+const CLUSTER_NODES: usize = 3;
 
 /// Adds what is asked for and not known yet, and gives everything that does not run an address it can have: the one it
 /// had, else the fixed one, else any.
@@ -22,20 +30,16 @@ pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
         state.provider.get_or_insert(Provider { port: 0, process: None });
         add_services(state, options.replicas);
     }
+    add_servers(state, options.cluster)?;
     let ports = options.ports;
     let mut free = FreePorts::default();
-    let kafka = &mut state.kafka;
-    if !lives(kafka.process) {
-        kafka.port = choose("Kafka", kafka.port, Some(KAFKA_PORT), ports, &mut free)?;
-        let controller =
-            choose("Kafka's controller", kafka.controller_port, Some(CONTROLLER_PORT), ports, &mut free)?;
-        kafka.controller_port = controller;
-        kafka.bootstrap = format!("127.0.0.1:{}", kafka.port);
-    }
-    let postgres = &mut state.postgres;
-    if !lives(postgres.process) {
-        postgres.host = "127.0.0.1".to_owned();
-        postgres.port = choose("Postgres", postgres.port, Some(POSTGRES_PORT), ports, &mut free)?;
+    plan_brokers(&mut state.kafka, ports, &mut free)?;
+    for (server, fixed) in
+        [&mut state.postgres].into_iter().chain(&mut state.standby).zip([POSTGRES_PORT, STANDBY_PORT])
+    {
+        if !lives(server.process) {
+            server.port = choose("Postgres", server.port, Some(fixed), ports, &mut free)?;
+        }
     }
     if options.servers_only {
         return Ok(());
@@ -53,6 +57,44 @@ pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
         service.http_port = choose(&service.name, service.http_port, http, ports, &mut free)?;
         service.admin_port = choose(&service.name, service.admin_port, admin, ports, &mut free)?;
     }
+    Ok(())
+}
+
+fn add_servers(state: &mut State, is_cluster: bool) -> anyhow::Result<()> {
+    let State { kafka, postgres, standby, .. } = state;
+    if is_cluster && !kafka.nodes.is_empty() && !kafka::is_cluster(kafka) {
+        let text = "there is a single broker in this folder, and what it has is on no other: a cluster begins in a \
+                    folder of its own (--dir), or after fulfil dev down --wipe";
+        return Err(ended(Exit::Refused, text));
+    }
+    if !kafka.nodes.is_empty() {
+        return Ok(());
+    }
+    kafka.cluster_id = URL_SAFE_NO_PAD.encode(Uuid::now_v7().as_bytes());
+    let named = |name: &str, number: usize| match is_cluster {
+        true => format!("{name}-{number}"),
+        false => name.to_owned(),
+    };
+    let nodes = if is_cluster { CLUSTER_NODES } else { 1 };
+    kafka.nodes =
+        (1..=nodes).map(|number| Node { name: named("kafka", number), ..Node::default() }).collect();
+    let server =
+        |number| Postgres { name: named("postgres", number), host: HOST.to_owned(), ..Postgres::default() };
+    *postgres = Postgres { through: postgres.through, ..server(1) };
+    *standby = is_cluster.then(|| server(2));
+    Ok(())
+}
+
+fn plan_brokers(kafka: &mut Kafka, ports: Ports, free: &mut FreePorts) -> anyhow::Result<()> {
+    // Those that run know the others by their ports.
+    let ports = if kafka.nodes.iter().any(|node| lives(node.process)) { Ports::Fixed } else { ports };
+    for (index, node) in kafka.nodes.iter_mut().enumerate().filter(|(_, node)| !lives(node.process)) {
+        let fixed = KAFKA_PORT + 2 * index as u16;
+        node.port = choose("Kafka", node.port, Some(fixed), ports, free)?;
+        let controller = choose("Kafka's controller", node.controller_port, Some(fixed + 1), ports, free)?;
+        node.controller_port = controller;
+    }
+    kafka.bootstrap = kafka.nodes.iter().map(kafka::address).collect::<Vec<_>>().join(",");
     Ok(())
 }
 
@@ -117,13 +159,37 @@ mod tests {
     fn a_taken_port_is_named_and_with_auto_another_is_found() {
         let mut state = State::default();
         plan(&mut state, &options(Ports::Auto, None)).unwrap();
-        let taken = state.kafka.port;
+        let taken = state.kafka.nodes[0].port;
         let _other_program = TcpListener::bind(("127.0.0.1", taken)).unwrap();
         let refusal = plan(&mut state, &options(Ports::Fixed, None)).unwrap_err().to_string();
         assert!(refusal.contains(&taken.to_string()) && refusal.contains("Kafka"), "{refusal}");
         plan(&mut state, &options(Ports::Auto, None)).unwrap();
-        assert_ne!(state.kafka.port, taken);
-        assert_eq!(state.kafka.bootstrap, format!("127.0.0.1:{}", state.kafka.port));
+        let [node] = &state.kafka.nodes[..] else { panic!("{:?}", state.kafka) };
+        assert_ne!(node.port, taken);
+        assert_eq!(state.kafka.bootstrap, format!("127.0.0.1:{}", node.port));
+    }
+
+    #[test]
+    fn a_cluster_has_three_brokers_and_two_databases_servers_and_stays_one() {
+        let mut state = State::default();
+        plan(&mut state, &Options { cluster: true, ..options(Ports::Auto, None) }).unwrap();
+        let names: Vec<&str> = state.kafka.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["kafka-1", "kafka-2", "kafka-3"]);
+        assert_eq!(state.kafka.bootstrap.split(',').count(), 3);
+        let standby = state.standby.clone().unwrap();
+        assert_eq!((state.postgres.name.as_str(), standby.name.as_str()), ("postgres-1", "postgres-2"));
+        let first = state.clone();
+        plan(&mut state, &options(Ports::Auto, None)).unwrap();
+        assert_eq!(state, first, "also without being asked again");
+    }
+
+    #[test]
+    fn a_single_broker_is_not_made_a_cluster() {
+        let mut state = State::default();
+        plan(&mut state, &options(Ports::Auto, None)).unwrap();
+        let refusal = plan(&mut state, &Options { cluster: true, ..options(Ports::Auto, None) }).unwrap_err();
+        assert_eq!(crate::exit::of(&refusal), Exit::Refused, "{refusal}");
+        assert!(state.standby.is_none());
     }
 
     #[test]
@@ -131,6 +197,6 @@ mod tests {
         let mut state = State::default();
         plan(&mut state, &Options { servers_only: true, ..options(Ports::Auto, None) }).unwrap();
         assert!(state.services.is_empty() && state.provider.is_none());
-        assert!(state.kafka.port > 0 && state.postgres.port > 0);
+        assert!(state.kafka.nodes[0].port > 0 && state.postgres.port > 0);
     }
 }

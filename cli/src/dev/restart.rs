@@ -5,14 +5,14 @@ use std::path::Path;
 use super::{
     kafka, nothing_in, postgres,
     progress::Progress,
-    services,
+    services, standby,
     state::{Folder, State},
     status::{self, Status},
     up::start_provider,
 };
 use crate::exit::{Exit, ended};
 
-/// `name` is a service, `provider`, `kafka` or `postgres`; `replica` counts for services only.
+/// `name` is a service, `provider` or a server as the status names it; `replica` counts for services only.
 ///
 /// # Errors
 /// As `up`. Where the new process fails, the old one is gone.
@@ -21,10 +21,15 @@ pub async fn restart(dir: &Path, name: &str, replica: u16, progress: bool) -> an
     let mut state = folder.load()?;
     let progress = Progress::new(progress);
     let restarted = match name {
-        "kafka" => restart_kafka(&mut state, &folder, &progress).await,
-        "postgres" => restart_postgres(&mut state, &folder, &progress).await,
         "provider" => restart_provider(&mut state, &folder, &progress).await,
-        service => restart_service(&mut state, service, replica, &folder, &progress).await,
+        name if name == state.postgres.name => restart_postgres(&mut state, &folder, &progress).await,
+        name if state.standby.as_ref().is_some_and(|standby| standby.name == name) => {
+            restart_standby(&mut state, &folder, &progress).await
+        }
+        name => match state.kafka.nodes.iter().position(|node| node.name == name) {
+            Some(index) => restart_kafka(&mut state, index, &folder, &progress).await,
+            None => restart_service(&mut state, name, replica, &folder, &progress).await,
+        },
     };
     progress.finish();
     folder.save(&state)?;
@@ -32,13 +37,18 @@ pub async fn restart(dir: &Path, name: &str, replica: u16, progress: bool) -> an
     status::of(&state, folder.path()).await
 }
 
-async fn restart_kafka(state: &mut State, folder: &Folder, progress: &Progress) -> anyhow::Result<()> {
-    if let Some(process) = state.kafka.process.take() {
-        kafka::stop(process, false).await?;
+async fn restart_kafka(
+    state: &mut State,
+    index: usize,
+    folder: &Folder,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    if let Some(process) = state.kafka.nodes[index].process.take() {
+        kafka::stop(process, kafka::is_cluster(&state.kafka), false).await?;
     }
-    state.kafka.process = Some(kafka::spawn(&state.kafka, folder, progress).await?);
+    state.kafka.nodes[index].process = Some(kafka::spawn(&state.kafka, index, folder, progress).await?);
     folder.save(state)?;
-    kafka::wait_until_ready(&state.kafka, folder, progress).await
+    kafka::wait_until_ready(&state.kafka, index, folder, progress).await
 }
 
 async fn restart_postgres(state: &mut State, folder: &Folder, progress: &Progress) -> anyhow::Result<()> {
@@ -48,6 +58,18 @@ async fn restart_postgres(state: &mut State, folder: &Folder, progress: &Progres
     state.postgres.process = Some(postgres::spawn(&state.postgres, folder, progress).await?);
     folder.save(state)?;
     postgres::wait_until_ready(&state.postgres, folder, progress).await
+}
+
+async fn restart_standby(state: &mut State, folder: &Folder, progress: &Progress) -> anyhow::Result<()> {
+    let State { postgres, standby, .. } = state;
+    let Some(server) = standby else { return Ok(()) };
+    if let Some(process) = server.process.take() {
+        postgres::stop(process, false).await?;
+    }
+    server.process = Some(standby::spawn(server, postgres, folder, progress).await?);
+    folder.save(state)?;
+    let State { postgres, standby: Some(standby), .. } = state else { return Ok(()) };
+    standby::wait_until_ready(standby, postgres, folder, progress).await
 }
 
 async fn restart_provider(state: &mut State, folder: &Folder, progress: &Progress) -> anyhow::Result<()> {
@@ -80,7 +102,8 @@ async fn restart_service(
 }
 
 fn absent(name: &str, state: &State, folder: &Folder) -> anyhow::Error {
-    let mut known = vec!["kafka".to_owned(), "postgres".to_owned()];
+    let mut known: Vec<String> = state.kafka.nodes.iter().map(|node| node.name.clone()).collect();
+    known.extend([&state.postgres].into_iter().chain(&state.standby).map(|server| server.name.clone()));
     known.extend(state.provider.as_ref().map(|_| "provider".to_owned()));
     known.extend(state.services.iter().map(|service| format!("{} {}", service.name, service.replica)));
     let folder = folder.path().display();
@@ -90,7 +113,10 @@ fn absent(name: &str, state: &State, folder: &Folder) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{dev::state::Service, exit};
+    use crate::{
+        dev::state::{Kafka, Node, Postgres, Service},
+        exit,
+    };
 
     #[tokio::test]
     async fn what_is_not_there_is_not_found_and_what_is_there_is_named() {
@@ -103,7 +129,10 @@ mod tests {
         }
         let name = "order-service".to_owned();
         let service = Service { name, replica: 1, http_port: 1, admin_port: 2, process: None };
-        let state = State { services: vec![service], ..State::default() };
+        let kafka =
+            Kafka { nodes: vec![Node { name: "kafka".to_owned(), ..Node::default() }], ..Kafka::default() };
+        let postgres = Postgres { name: "postgres".to_owned(), ..Postgres::default() };
+        let state = State { kafka, postgres, services: vec![service], ..State::default() };
         Folder::open(&dir).unwrap().save(&state).unwrap();
         for (name, replica) in [("nosuch", 1), ("order-service", 0), ("provider", 0)] {
             let error = restart(&dir, name, replica, false).await.unwrap_err();

@@ -48,7 +48,7 @@ const fn blueprint(name: &'static str, database: &'static str, http_port: u16, a
 pub(crate) fn database_url(state: &State, service: &str) -> anyhow::Result<String> {
     let blueprint = SERVICES.iter().find(|blueprint| blueprint.name == service);
     let blueprint = blueprint.with_context(|| format!("there is no service {service}"))?;
-    Ok(postgres::url(&state.postgres, blueprint.database))
+    Ok(postgres::url(state, blueprint.database))
 }
 
 pub(crate) fn spawn_provider(
@@ -84,7 +84,7 @@ pub(crate) async fn wait_for_provider(
 pub(crate) async fn migrate(service: &Blueprint, state: &State, folder: &Folder) -> anyhow::Result<()> {
     let mut command = Command::new(program(service.name)?);
     command.arg("migrate").envs(&state.environment);
-    command.env("DATABASE_URL", postgres::url(&state.postgres, service.database));
+    command.env("DATABASE_URL", postgres::url(state, service.database));
     run_to_end(&mut command, &folder.log(service.name))
         .await
         .with_context(|| format!("the database of {} could not be brought up to date", service.name))

@@ -19,6 +19,9 @@ use super::process::Process;
 pub(crate) struct State {
     pub(crate) kafka: Kafka,
     pub(crate) postgres: Postgres,
+    /// Of a cluster: follows `postgres`, which waits for it at every commit.
+    #[serde(default)]
+    pub(crate) standby: Option<Postgres>,
     /// Neither this nor a service is there where only the servers were asked for.
     pub(crate) provider: Option<Provider>,
     pub(crate) services: Vec<Service>,
@@ -28,7 +31,17 @@ pub(crate) struct State {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Kafka {
+    /// All nodes.
     pub(crate) bootstrap: String,
+    /// As Kafka writes it; what a node's storage is formatted with.
+    pub(crate) cluster_id: String,
+    /// One, or the three of a cluster; their ids are 1, 2, 3.
+    pub(crate) nodes: Vec<Node>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Node {
+    pub(crate) name: String,
     pub(crate) port: u16,
     pub(crate) controller_port: u16,
     pub(crate) process: Option<Process>,
@@ -36,11 +49,16 @@ pub(crate) struct Kafka {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Postgres {
+    /// Of its data folder and its log, which stay with it when the roles change.
+    pub(crate) name: String,
     pub(crate) host: String,
     pub(crate) port: u16,
     /// The port at which services find it, where something stands in between.
     #[serde(default)]
     pub(crate) through: Option<u16>,
+    /// The standby took its place. What it has is of no use to anybody: it can be ahead of the log that goes on.
+    #[serde(default)]
+    pub(crate) is_former: bool,
     pub(crate) process: Option<Process>,
 }
 
@@ -132,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(load(folder.path()).unwrap(), None);
         let mut state = State::default();
-        state.kafka.port = 21_000;
+        state.kafka.bootstrap = "127.0.0.1:21000".to_owned();
         let opened = Folder::open(folder.path()).unwrap();
         opened.save(&state).unwrap();
         assert_eq!(opened.load().unwrap(), state);

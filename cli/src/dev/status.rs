@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    kafka, postgres,
     process::Process,
     services,
     state::{self, State},
@@ -14,15 +15,38 @@ use crate::output::{Column, Output, Tone};
 /// A pid is `None` where the process does not run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
+    /// The brokers' addresses.
     pub kafka: String,
     pub services: Vec<ServiceStatus>,
+    /// Of the first broker.
     pub kafka_pid: Option<i32>,
+    /// Of the primary.
     pub postgres_pid: Option<i32>,
-    /// `host:port`; the roles need no password.
+    /// Of the primary, `host:port`; the roles need no password.
     pub postgres: String,
+    /// Every broker and every Postgres server.
+    #[serde(default)]
+    pub servers: Vec<ServerStatus>,
     /// URL, where there is one (not with servers only).
     pub provider: Option<String>,
     pub provider_pid: Option<i32>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServerStatus {
+    pub name: String,
+    pub role: ServerRole,
+    pub pid: Option<i32>,
+    pub address: String,
+    pub log: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerRole {
+    Broker,
+    Primary,
+    Standby,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,7 +70,12 @@ pub async fn status(folder: &Path) -> anyhow::Result<Option<Status>> {
 impl Status {
     pub fn anything_runs(&self) -> bool {
         let pids = self.services.iter().map(|service| service.pid);
-        pids.chain([self.kafka_pid, self.postgres_pid, self.provider_pid]).any(|pid| pid.is_some())
+        let servers = self.servers.iter().map(|server| server.pid);
+        pids.chain(servers).chain([self.provider_pid]).any(|pid| pid.is_some())
+    }
+
+    pub fn server(&self, name: &str) -> Option<&ServerStatus> {
+        self.servers.iter().find(|server| server.name == name)
     }
 
     /// One of several replicas; 0 is always there.
@@ -68,14 +97,21 @@ impl Status {
             let state = output.paint(tone, state);
             vec![name.to_owned(), replica.to_owned(), pid, state, address.to_owned(), log.to_owned()]
         };
-        let server = |name: &str, pid: Option<i32>, address: &str| {
-            row(name, "", pid, if pid.is_some() { "running" } else { "stopped" }, address, "")
+        let server = |name: &str, pid: Option<i32>, running, address: &str, log: &str| {
+            row(name, "", pid, if pid.is_some() { running } else { "stopped" }, address, log)
         };
-        let mut rows = vec![
-            server("kafka", self.kafka_pid, &self.kafka),
-            server("postgres", self.postgres_pid, &self.postgres),
-        ];
-        rows.extend(self.provider.iter().map(|url| server("provider", self.provider_pid, url)));
+        let has_standby = self.servers.iter().any(|server| server.role == ServerRole::Standby);
+        let mut rows = Vec::new();
+        rows.extend(self.servers.iter().map(|known| {
+            let running = match known.role {
+                ServerRole::Standby => "standby",
+                ServerRole::Primary if has_standby => "primary",
+                _ => "running",
+            };
+            server(&known.name, known.pid, running, &known.address, &known.log)
+        }));
+        let provider = self.provider.iter();
+        rows.extend(provider.map(|url| server("provider", self.provider_pid, "running", url, "")));
         rows.extend(self.services.iter().map(|service| {
             let state = match (service.pid, service.ready) {
                 (None, _) => "stopped",
@@ -116,12 +152,31 @@ pub(crate) async fn of(state: &State, folder: &Path) -> anyhow::Result<Status> {
     Ok(Status {
         kafka: state.kafka.bootstrap.clone(),
         services: all,
-        kafka_pid: living(state.kafka.process),
+        kafka_pid: state.kafka.nodes.first().and_then(|node| living(node.process)),
         postgres_pid: living(state.postgres.process),
-        postgres: format!("{}:{}", state.postgres.host, state.postgres.port),
+        postgres: postgres::address(&state.postgres),
+        servers: servers(state, folder),
         provider: state.provider.as_ref().map(services::provider_url),
         provider_pid: state.provider.as_ref().and_then(|provider| living(provider.process)),
     })
+}
+
+fn servers(state: &State, folder: &Path) -> Vec<ServerStatus> {
+    let status = |name: &str, role, process, address| ServerStatus {
+        name: name.to_owned(),
+        role,
+        pid: living(process),
+        address,
+        log: state::log(folder, name).display().to_string(),
+    };
+    let brokers = state.kafka.nodes.iter();
+    let brokers =
+        brokers.map(|node| status(&node.name, ServerRole::Broker, node.process, kafka::address(node)));
+    let roles = [ServerRole::Primary, ServerRole::Standby];
+    let databases = [&state.postgres].into_iter().chain(&state.standby).zip(roles);
+    let databases =
+        databases.map(|(server, role)| status(&server.name, role, server.process, postgres::address(server)));
+    brokers.chain(databases).collect()
 }
 
 fn living(process: Option<Process>) -> Option<i32> {

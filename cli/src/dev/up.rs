@@ -14,6 +14,7 @@ use super::{
     process::Process,
     progress::Progress,
     services::{self, SERVICES},
+    standby,
     state::{Folder, State},
     status::{self, Status},
 };
@@ -27,6 +28,8 @@ pub struct Options {
     /// Of each service; `None`: as many as last time, one at first.
     pub replicas: Option<u16>,
     pub ports: Ports,
+    /// Three brokers and a standby instead of one of each. Chosen at the first start, and kept.
+    pub cluster: bool,
     /// Kafka and Postgres alone, for the tests of the crates.
     pub servers_only: bool,
     /// The port at which services find Postgres, where something stands in between: a proxy that breaks connections.
@@ -63,23 +66,20 @@ pub async fn up(options: &Options) -> anyhow::Result<Status> {
 }
 
 async fn start_servers(state: &mut State, folder: &Folder, progress: &Progress) -> anyhow::Result<()> {
-    let State { kafka, postgres, .. } = state;
-    let start_kafka = async {
-        if !lives(kafka.process) {
-            kafka.process = Some(kafka::spawn(kafka, folder, progress).await?);
-            kafka::wait_until_ready(kafka, folder, progress).await?;
-        }
-        anyhow::Ok(())
-    };
+    let State { kafka, postgres, standby, .. } = state;
     let start_postgres = async {
         if !lives(postgres.process) {
             postgres.process = Some(postgres::spawn(postgres, folder, progress).await?);
             postgres::wait_until_ready(postgres, folder, progress).await?;
         }
+        if let Some(standby) = standby.as_mut().filter(|standby| !lives(standby.process)) {
+            standby.process = Some(standby::spawn(standby, postgres, folder, progress).await?);
+            standby::wait_until_ready(standby, postgres, folder, progress).await?;
+        }
         anyhow::Ok(())
     };
     // Both to their end, so that a failure of one leaves no process of the other that nobody knows.
-    let (kafka, postgres) = tokio::join!(start_kafka, start_postgres);
+    let (kafka, postgres) = tokio::join!(kafka::start(kafka, folder, progress), start_postgres);
     kafka.and(postgres)
 }
 
@@ -91,7 +91,9 @@ async fn start_services(
 ) -> anyhow::Result<()> {
     retire_beyond(state, replicas).await?;
     let since = Instant::now();
-    ensure_topics(&BrokerSettings::new(&state.kafka.bootstrap), PARTITIONS, -1).await?;
+    // -1 is the broker's default.
+    let replication = kafka::replication(&state.kafka).unwrap_or(-1);
+    ensure_topics(&BrokerSettings::new(&state.kafka.bootstrap), PARTITIONS, replication).await?;
     progress.done("topics", since);
     start_provider(state, folder, progress).await?;
     let since = Instant::now();

@@ -166,6 +166,7 @@ fn a_folder_where_nothing_was_started_is_not_made() {
     for (arguments, code) in [
         (&["dev", "status", "--dir", dir_text][..], 3),
         (&["dev", "restart", "kafka", "--dir", dir_text], 3),
+        (&["dev", "promote", "--dir", dir_text], 3),
         (&["dev", "down", "--dir", dir_text], 0),
         (&["dev", "down", "--wipe", "--dir", dir_text], 0),
     ] {
@@ -184,17 +185,21 @@ fn a_folder_where_nothing_was_started_is_not_made() {
 fn what_runs_is_listed_for_other_programs_too() {
     let dir = tempfile::tempdir().unwrap();
     let state = json!({
-        "kafka": {"bootstrap": "127.0.0.1:1", "port": 1, "controller_port": 2, "process": null},
-        "postgres": {"host": "127.0.0.1", "port": 3, "process": null},
+        "kafka": {
+            "bootstrap": "127.0.0.1:1", "cluster_id": "x",
+            "nodes": [{"name": "kafka", "port": 1, "controller_port": 2, "process": null}],
+        },
+        "postgres": {"name": "postgres", "host": "127.0.0.1", "port": 3, "process": null},
         "provider": null, "services": [], "environment": {},
     });
     std::fs::write(dir.path().join("state.json"), state.to_string()).unwrap();
     let listed = fulfil(&["dev", "status", "--dir", dir.path().to_str().unwrap()]);
     assert_eq!(listed.status.code(), Some(3), "nothing of it runs");
-    assert_eq!(
-        lines(&listed),
-        ["kafka\t\t-\tstopped\t127.0.0.1:1\t", "postgres\t\t-\tstopped\t127.0.0.1:3\t"]
-    );
+    let logs = dir.path().canonicalize().unwrap().join("logs");
+    let server = |name: &str, port: u16| {
+        format!("{name}\t\t-\tstopped\t127.0.0.1:{port}\t{}", logs.join(format!("{name}.log")).display())
+    };
+    assert_eq!(lines(&listed), [server("kafka", 1), server("postgres", 3)]);
 }
 
 #[test]

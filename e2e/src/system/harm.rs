@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cli::dev::{self, Status};
+use cli::dev::{self, ServerRole, Status};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -38,6 +38,12 @@ impl System {
         pid.unwrap_or_else(|| panic!("{name} (replica {replica}) does not run"))
     }
 
+    /// The process of a broker or a Postgres server; it must run.
+    pub fn server_pid(&self, name: &str) -> i32 {
+        let pid = self.status.server(name).and_then(|server| server.pid);
+        pid.unwrap_or_else(|| panic!("{name} does not run"))
+    }
+
     pub fn signal(&self, pid: i32, signal: Signal) {
         kill(Pid::from_raw(pid), signal).unwrap_or_else(|error| panic!("process {pid}, {signal}: {error}"));
     }
@@ -55,6 +61,26 @@ impl System {
     pub async fn restart_replica(&mut self, name: &str, replica: u16) {
         let restarted = dev::restart(self.dir(), name, replica, false).await;
         self.status = restarted.unwrap_or_else(|error| panic!("{name} did not come back: {error:#}"));
+    }
+
+    /// As `kill -9` of the primary, and then `fulfil dev promote`. Returns when the standby takes writes, and when it was
+    /// killed.
+    pub async fn fail_over(&mut self) -> Instant {
+        let primary = self.status.servers.iter().find(|server| server.role == ServerRole::Primary);
+        let pid = primary.and_then(|server| server.pid).unwrap_or_else(|| panic!("no primary runs"));
+        self.signal(pid, Signal::SIGKILL);
+        let killed = Instant::now();
+        while self.refresh().await.postgres_pid.is_some() {
+            assert!(killed.elapsed() < STOP_LIMIT, "the primary does not die");
+            sleep(POLL).await;
+        }
+        self.promote().await.unwrap_or_else(|error| panic!("nobody took over: {error:#}"));
+        killed
+    }
+
+    pub async fn promote(&mut self) -> anyhow::Result<()> {
+        self.status = dev::promote(self.dir(), false).await?;
+        Ok(())
     }
 
     /// Stopped in good order, and not started again.

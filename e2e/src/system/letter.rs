@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use cli::sighting::letter_status;
 use serde_json::{Value, json};
-use shared::contract::{
-    dead_letter::{dead_letter_id, header},
-    envelope::Raw,
-    topics::Topic,
+use shared::{
+    contract::{
+        dead_letter::{dead_letter_id, header},
+        envelope::Raw,
+        topics::Topic,
+    },
+    log::connect::connect,
 };
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{System, speak::structured, until};
@@ -51,7 +54,7 @@ impl System {
     }
 
     pub async fn database(&self, service: &str) -> PgConnection {
-        let connected = PgConnection::connect(&self.service(service).database).await;
+        let connected = connect(&self.service(service).database, "e2e").await;
         connected.unwrap_or_else(|error| panic!("the database of {service}: {error}"))
     }
 

@@ -18,6 +18,7 @@ mod accounted;
 mod memory;
 mod clock;
 mod disks;
+mod recovery;
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
 
@@ -35,6 +36,7 @@ pub use disks::Disks;
 pub use failpoint::Armed;
 pub use load::{Edge, Journal, Load, Mix, Wave, planted_letters};
 pub use loading::Loading;
+pub use recovery::Recovery;
 pub use seen::{Seen, Told};
 pub use speak::{Answer, Order, record, structured};
 pub use until::until;
@@ -108,7 +110,13 @@ impl System {
         Self::begin(name, Options { environment, ..Options::default() }, false, async |_| Ok(())).await
     }
 
-    /// The same behind a proxy, which stands between the services and Postgres and is told where Postgres is.
+    /// The same with three brokers, a primary with a standby, and so many of each service.
+    pub async fn of_a_cluster(name: &str, replicas: u16) -> Option<Self> {
+        let options = Options { cluster: true, replicas: Some(replicas), ..Options::default() };
+        Self::begin(name, options, true, async |_| Ok(())).await
+    }
+
+    /// As `of_its_own`, with a proxy that stands between the services and Postgres and is told where Postgres is.
     pub async fn behind(proxy: u16, name: &str, server: &watch::Sender<u16>) -> Option<Self> {
         let options = Options { postgres_through: Some(proxy), ..Options::default() };
         Self::begin(name, options, true, async |options| {

@@ -8,8 +8,7 @@
 mod proxy;
 mod fault;
 mod break_it;
-mod recovery;
-mod watch;
+pub(crate) mod watch;
 mod tally;
 
 use std::{
@@ -24,7 +23,6 @@ use tokio::{sync::watch as channel, time::sleep};
 use break_it::break_it;
 use fault::Fault;
 use proxy::Proxy;
-use recovery::recovered;
 use tally::Tally;
 use watch::Watch;
 
@@ -61,7 +59,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
         let fault = each.next().copied().unwrap_or_else(|| Fault::draw(&mut rng));
         tally.begins(fault, begun.elapsed());
         let ended = break_it(&mut system, &proxy, fault, &mut rng).await;
-        let took = recovered(&system, ended).await;
+        let took = system.recovered(ended).await;
         tally.recovered(fault, took);
         restart_dead(&mut system).await;
         watch.assert_well();

@@ -14,3 +14,4 @@ mod simulation;
 mod system;
 mod crash_matrix;
 mod chaos;
+mod cluster;

@@ -2,7 +2,7 @@
 //! goes wrong: answers lost after the commit, calls that land when nobody waits for them any more, zombies, rebalances,
 //! producers that die with messages on their way. One thread, one seed, one run for ever.
 //!
-//! `FULFIL_SEED=42 cargo test --test it simulation -- --nocapture` runs one seed again; `FULFIL_SEEDS=100000` runs more.
+//! `FULFIL_SEED=42 make simulation` runs one seed again.
 //! A seed that failed once goes into `simulation/regressions.txt`, which every run begins with.
 
 mod audit;
@@ -136,7 +136,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Sums, String> {
     let mut world = World::new(seed, ORDERS, bug);
     world.run_to_the_end().map_err(|failure| {
         format!(
-            "seed {seed}: {failure}\nagain: FULFIL_SEED={seed} cargo test --test it simulation -- --nocapture"
+            "seed {seed}: {failure}\nagain: FULFIL_SEED={seed} make simulation"
         )
     })?;
     let stores =

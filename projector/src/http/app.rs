@@ -5,19 +5,19 @@ use shared::{
     http::Problem,
     log::StoreError,
 };
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tracing::error;
 
 use crate::{
     commands::Commands,
     project::{lag::Lag, waiters::Waiters},
+    read_model::reads::{Reading, Reads},
     view::awaiting::Limits,
 };
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    pub reads: PgPool,
+    pub reads: Reads,
     pub waiters: Waiters,
     pub lag: Lag,
     pub limits: Limits,
@@ -31,17 +31,14 @@ impl App {
 
     /// Asks the view. In a task of its own: a client that goes away must not leave a connection in the middle of a
     /// statement.
-    pub async fn read<T, F>(
-        &self,
-        question: impl FnOnce(PoolConnection<Postgres>) -> F + Send + 'static,
-    ) -> Result<T, Problem>
+    pub async fn read<T, F>(&self, question: impl FnOnce(Reading) -> F + Send + 'static) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let reads = self.reads.clone();
         let asked = tokio::spawn(async move {
-            let connection = reads.acquire().await.map_err(StoreError::from)?;
+            let connection = reads.take().await?;
             question(connection).await
         });
         match asked.await {

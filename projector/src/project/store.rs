@@ -39,8 +39,8 @@ impl Store {
             Some(connection) => connection,
             None => {
                 let mut connection =
-                    schema::connection(&self.url, GROUP, self.schema).await.map_err(unfit)?;
-                schema::check(&mut connection).await.map_err(unfit)?;
+                    schema::connection(&self.url, GROUP, self.schema).await.map_err(Unfit::after_start)?;
+                schema::check(&mut connection).await.map_err(Unfit::after_start)?;
                 self.readiness.found(DATABASE);
                 connection
             }
@@ -64,12 +64,5 @@ impl Store {
             () = self.shutdown.requested() => Err(Stopped),
             () = tokio::time::sleep(Duration::from_millis(backoff_ms)) => Ok(()),
         }
-    }
-}
-
-fn unfit(unfit: Unfit) -> StoreError {
-    match unfit {
-        Unfit::Store(error) => error,
-        unfit => StoreError::Corrupt(unfit.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 //! decides nothing.
 
 pub mod schema;
+pub mod reads;
 pub mod load;
 pub mod whole;
 pub mod write;

@@ -3,23 +3,14 @@
 //! Schema `view` is what is served. What is sent (dead letters, the relay's cursors) is in `public`, made by the
 //! same migrations as in the write databases.
 
-use shared::log::{
-    StoreError,
-    connect::{self, Unfit},
-};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use shared::log::connect::{self, Unfit};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrator};
 
 /// The tables of one view, without the name of its schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// The schema that is served.
 pub const SERVED: &str = "view";
-const READS_CONNECTIONS_MAX: u32 = 8;
-const READS_ACQUIRE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Brings the database to this build's schema. Safe to run at any time and by several at once.
 pub async fn migrate(url: &str) -> anyhow::Result<()> {
@@ -46,29 +37,16 @@ pub async fn migrate_schema(url: &str, schema: &str) -> anyhow::Result<()> {
 
 /// A connection that finds the tables of `schema`, and behind them those in `public`.
 pub async fn connection(url: &str, application_name: &str, schema: &str) -> Result<PgConnection, Unfit> {
-    let connection = options(url, application_name, schema)?.connect().await.map_err(StoreError::from)?;
-    Ok(connection)
-}
-
-/// Connections for questions. Opened when they are needed, so it is made before the database answers.
-pub fn reads(url: &str) -> Result<PgPool, Unfit> {
-    let options = options(url, "projector-reads", SERVED)?;
-    Ok(PgPoolOptions::new()
-        .max_connections(READS_CONNECTIONS_MAX)
-        .acquire_timeout(READS_ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options))
+    let search_path = format!("{schema},public");
+    let settings = [
+        ("search_path", search_path.as_str()),
+        // Rows and positions are lost together, and what is lost is folded again.
+        ("synchronous_commit", "off"),
+    ];
+    connect::connect_with(url, application_name, &settings).await
 }
 
 /// Whether this build's tables are there.
 pub async fn check(connection: &mut PgConnection) -> Result<(), Unfit> {
     connect::check_migrated(connection, &MIGRATOR).await
-}
-
-fn options(url: &str, application_name: &str, schema: &str) -> Result<PgConnectOptions, Unfit> {
-    let options = connect::options(url, application_name)?;
-    Ok(options.options([
-        ("search_path", format!("{schema},public").as_str()),
-        // Rows and positions are lost together, and what is lost is folded again.
-        ("synchronous_commit", "off"),
-    ]))
 }

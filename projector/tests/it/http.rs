@@ -12,7 +12,7 @@ use projector::{
     commands::Commands,
     http::{self, App, LAG_HEADER},
     project::Projection,
-    read_model::schema,
+    read_model::reads::Reads,
     view::awaiting::Limits,
 };
 use rdkafka::{
@@ -56,7 +56,7 @@ impl Api {
         let database = Database::new().await;
         let projection = database.projection().await;
         let app = App {
-            reads: schema::reads(&database.url).unwrap(),
+            reads: Reads::new(&database.url),
             waiters: projection.waiters.clone(),
             lag: projection.lag.clone(),
             limits: Limits { completion: Duration::from_secs(300), compensation: Duration::from_secs(300) },

@@ -4,6 +4,7 @@
 
 mod http;
 mod project;
+mod reads;
 mod run;
 mod sagas;
 mod view;

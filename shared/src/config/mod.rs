@@ -12,9 +12,8 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
     error::ErrorKind,
 };
-use sqlx::postgres::PgConnectOptions;
 
-use crate::contract::envelope::Mode;
+use crate::{contract::envelope::Mode, log::node};
 
 /// `EX_CONFIG` of sysexits.h: the settings are at fault, so that starting again does not help.
 pub const EXIT_BAD_CONFIGURATION: i32 = 78;
@@ -43,7 +42,8 @@ pub struct Settings {
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", default_value = "", hide_default_value = true, help_heading = SERVERS)]
     pub kafka_bootstrap_servers: String,
 
-    /// Postgres database of this service, as postgres://user:password@host:port/name
+    /// Postgres database of this service, as postgres://user:password@host:port[,host:port]/name; of several servers
+    /// the primary is used
     #[arg(long, env = "DATABASE_URL", default_value = "", hide_default_value = true, hide_env_values = true, help_heading = SERVERS)]
     pub database_url: String,
 
@@ -222,10 +222,11 @@ impl Settings {
         if !["postgres://", "postgresql://"].iter().any(|scheme| self.database_url.starts_with(scheme)) {
             return Err(Stop::setting("DATABASE_URL", "does not begin with postgres://"));
         }
-        if self.database_url.parse::<PgConnectOptions>().is_err() {
+        if node::nodes(&self.database_url).is_err() {
             return Err(Stop::setting(
                 "DATABASE_URL",
-                "is not an address such as postgres://user@host:5432/name",
+                "is not an address such as postgres://user@host:5432/name or, of several servers, \
+                 postgres://user@one:5432,two:5432/name",
             ));
         }
         if verb == Verb::Migrate {

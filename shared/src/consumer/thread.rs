@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -34,6 +34,8 @@ const POLL: Duration = Duration::from_millis(20);
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each partition whose position is out of range says so; assigning anew once is enough, and not without end.
 const RESET_PAUSE: Duration = Duration::from_millis(500);
+/// A group that refuses every new member must not be asked without end.
+const REJOIN_PAUSE: Duration = Duration::from_millis(200);
 /// How often the client tells where its partitions end.
 const STATISTICS_MS: &str = "2000";
 /// The loop answers between two batches. Past this we let the group go on without an answer.
@@ -69,21 +71,20 @@ impl Consumer {
             teller,
             assignments: AtomicU64::new(0),
             assigned: Mutex::new(Vec::new()),
+            is_between: AtomicBool::new(true),
             ends: Mutex::new(HashMap::new()),
         });
-        let mut client = settings.client;
+        let ConsumerSettings { mut client, topics, .. } = settings;
         client.set("statistics.interval.ms", STATISTICS_MS);
-        let context = Rebalance { shared: shared.clone() };
-        let consumer: BaseConsumer<Rebalance> =
-            client.create_with_context(context).context("creating the Kafka consumer")?;
-        let names: Vec<&str> = settings.topics.iter().map(|topic| topic.name()).collect();
-        consumer.subscribe(&names).context("subscribing")?;
+        let consumer = join(&client, &topics, &shared)?;
         let (asks, asked) = mpsc::channel();
         let polled = shared.clone();
         let thread = std::thread::Builder::new()
             .name("consumer".into())
             .spawn(move || {
                 Polling {
+                    client,
+                    topics,
                     consumer,
                     shared: polled,
                     asked,
@@ -139,6 +140,8 @@ struct Shared {
     /// How often partitions were assigned or revoked.
     assignments: AtomicU64,
     assigned: Mutex<Vec<Place>>,
+    /// Its partitions went in good order, and it has not been given others yet.
+    is_between: AtomicBool,
     /// Where the partitions of our topics ended when the client last looked.
     ends: Mutex<HashMap<Place, i64>>,
 }
@@ -194,6 +197,7 @@ impl ConsumerContext for Rebalance {
                 let _ = done.recv_timeout(REVOKE_WAIT_MAX);
             }
             set_assigned(&self.shared, Vec::new());
+            self.shared.is_between.store(consumer.client().fatal_error().is_none(), Ordering::Relaxed);
             info!("partitions revoked");
             consumer.unassign()
         };
@@ -201,6 +205,20 @@ impl ConsumerContext for Rebalance {
             error!(%error, "the rebalance failed");
         }
     }
+}
+
+/// A new member of the group, by the same name.
+fn join(
+    client: &ClientConfig,
+    topics: &[Topic],
+    shared: &Arc<Shared>,
+) -> anyhow::Result<BaseConsumer<Rebalance>> {
+    let context = Rebalance { shared: Arc::clone(shared) };
+    let consumer: BaseConsumer<Rebalance> =
+        client.create_with_context(context).context("creating the Kafka consumer")?;
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name()).collect();
+    consumer.subscribe(&names).context("subscribing")?;
+    Ok(consumer)
 }
 
 /// Asks the loop where to go on, checks that the topic still has it, and fetches from there.
@@ -233,6 +251,7 @@ fn assign(consumer: &BaseConsumer<Rebalance>, shared: &Shared, places: Vec<Place
         list.add_partition_offset(place.0.name(), place.1, offset)?;
     }
     set_assigned(shared, places);
+    shared.is_between.store(false, Ordering::Relaxed);
     consumer.assign(&list)?;
     // A partition that was paused when it was taken from us is still paused when it comes back.
     consumer.resume(&list)
@@ -256,6 +275,8 @@ fn places(partitions: &TopicPartitionList) -> Vec<Place> {
 }
 
 struct Polling {
+    client: ClientConfig,
+    topics: Vec<Topic>,
     consumer: BaseConsumer<Rebalance>,
     shared: Arc<Shared>,
     asked: mpsc::Receiver<Ask>,
@@ -351,8 +372,7 @@ impl Polling {
     /// Errors of the client are informational, but for two. False when the loop is gone.
     fn failed(&mut self, error: &KafkaError) -> bool {
         if let Some((code, reason)) = self.consumer.client().fatal_error() {
-            let reason = format!("{code}: {reason}");
-            return self.shared.teller.changes.blocking_send(Change::Fatal(reason)).is_ok();
+            return self.fatal(code, &reason);
         }
         warn!(%error, "kafka");
         // A position is outside of what the topic has: assigning anew says which.
@@ -360,6 +380,29 @@ impl Polling {
             self.reassign_at.get_or_insert(Instant::now() + RESET_PAUSE);
         }
         true
+    }
+
+    /// Another process by our name has taken our place: that one goes on and this one ends. But whoever has no partition
+    /// at that moment was fenced by itself. A broker was away for longer than a session, commits waited for it in the
+    /// client, and they go out by a member id that nobody has any more; or a coordinator died with a group half formed and
+    /// the next one knows us by an older id. A new client is let in at once.
+    fn fatal(&mut self, code: RDKafkaErrorCode, reason: &str) -> bool {
+        let mut why = format!("{code}: {reason}");
+        if code == RDKafkaErrorCode::FencedInstanceId && self.shared.is_between.load(Ordering::Relaxed) {
+            warn!("the group does not know this member any more, so it joins anew: {why}");
+            std::thread::sleep(REJOIN_PAUSE);
+            match join(&self.client, &self.topics, &self.shared) {
+                Ok(consumer) => {
+                    // The old one may say once more that nothing is its own.
+                    self.consumer = consumer;
+                    self.shared.is_between.store(true, Ordering::Relaxed);
+                    self.notice_assignment();
+                    return true;
+                }
+                Err(error) => why = format!("{error:#}"),
+            }
+        }
+        self.shared.teller.changes.blocking_send(Change::Fatal(why)).is_ok()
     }
 
     fn pause(&mut self, pause: bool) {

@@ -62,10 +62,7 @@ impl Store {
     async fn connected(&mut self) -> Result<&mut PgConnection, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect::connect(&self.url, self.name).await.map_err(|unfit| match unfit {
-                Unfit::Store(error) => error,
-                unfit => StoreError::Corrupt(unfit.to_string()),
-            })?,
+            None => connect::connect(&self.url, self.name).await.map_err(Unfit::after_start)?,
         };
         Ok(self.connection.insert(connection))
     }

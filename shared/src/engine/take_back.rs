@@ -63,6 +63,8 @@ fn is_away(error: &anyhow::Error) -> bool {
         Some(HealError::Refused(_)) => false,
         None => match error.downcast_ref::<connect::Unfit>() {
             Some(connect::Unfit::Store(error)) => store(error),
+            // It was the primary when this process started.
+            Some(connect::Unfit::Standby) => true,
             _ => error.downcast_ref::<log::StoreError>().is_some_and(store),
         },
     }

@@ -1,10 +1,10 @@
 //! Connections, migrations, and what a database must be before a service works on it.
 
-use std::{str::FromStr, time::Duration};
+use std::{io, time::Duration};
 
 use sqlx::{ConnectOptions, Connection, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
-use super::StoreError;
+use super::{StoreError, node};
 use crate::contract::envelope::Mode;
 
 /// The seven tables and `append`. The projector and a service with tables of its own run theirs beside it, numbered
@@ -32,10 +32,20 @@ pub enum Unfit {
     Store(#[from] StoreError),
 }
 
+impl Unfit {
+    /// For whoever has worked on this database before: a standby at its address is then a failover under way.
+    pub fn after_start(self) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Standby => StoreError::Unavailable(sqlx::Error::Io(io::Error::other(self))),
+            unfit => StoreError::Corrupt(unfit.to_string()),
+        }
+    }
+}
+
 /// What every connection of ours asks for, whatever its role says.
-pub fn options(url: &str, application_name: &str) -> Result<PgConnectOptions, Unfit> {
-    let options = PgConnectOptions::from_str(url).map_err(Unfit::Url)?;
-    Ok(options
+fn ours(options: PgConnectOptions, application_name: &str) -> PgConnectOptions {
+    options
         .application_name(application_name)
         .options([
             // Plans made while the tables were empty would stay for ever.
@@ -45,26 +55,31 @@ pub fn options(url: &str, application_name: &str) -> Result<PgConnectOptions, Un
             // A call whose client is gone stops waiting for the lock.
             ("client_connection_check_interval", "1s"),
         ])
-        .disable_statement_logging())
+        .disable_statement_logging()
 }
 
+/// To the server that takes writes, whichever of the URL's that is now.
 pub async fn connect(url: &str, application_name: &str) -> Result<PgConnection, Unfit> {
-    let connection = options(url, application_name)?.connect().await.map_err(StoreError::from)?;
-    Ok(connection)
+    connect_with(url, application_name, &[]).await
 }
 
-/// Whether this database may be decided and published on. The projector, whose rows and positions are lost
-/// together, does not ask for durability.
+/// The same with settings of the caller's own, for the session's whole life.
+pub async fn connect_with(
+    url: &str,
+    application_name: &str,
+    settings: &[(&str, &str)],
+) -> Result<PgConnection, Unfit> {
+    node::primary(url, |node| ours(node, application_name).options(settings.iter().copied())).await
+}
+
+/// Whether this database, the primary of its servers, may be decided and published on. The projector, whose rows and
+/// positions are lost together, does not ask for durability.
 pub async fn check(connection: &mut PgConnection, mode: Mode) -> Result<(), Unfit> {
-    let (standby, synchronous_commit, fsync): (bool, String, String) = sqlx::query_as(
-        "select pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('fsync')",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(StoreError::from)?;
-    if standby {
-        return Err(Unfit::Standby);
-    }
+    let (synchronous_commit, fsync): (String, String) =
+        sqlx::query_as("select current_setting('synchronous_commit'), current_setting('fsync')")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(StoreError::from)?;
     if mode == Mode::Production {
         if !["on", "remote_apply"].contains(&synchronous_commit.as_str()) {
             let setting = "synchronous_commit";

@@ -5,6 +5,7 @@
 
 pub mod request;
 pub mod error;
+pub mod node;
 pub mod connect;
 pub mod answered;
 pub mod append;

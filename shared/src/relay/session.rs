@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
 use crate::log::{self, Lane, NumberedLetter, StoreError, connect::Unfit};
@@ -46,23 +46,20 @@ where
 
 impl Session {
     pub(super) async fn open(url: &str, service: &str) -> Result<Self, SessionError> {
-        let options = log::connect::options(url, &format!("{service} relay"))?.options([
+        let name = format!("{service} relay");
+        let settings = [
             ("idle_session_timeout", IDLE_TIMEOUT),
             // A cursor that a crash forgets makes duplicates, not losses.
             ("synchronous_commit", "off"),
-        ]);
-        let connection = answered(async { options.connect().await.map_err(StoreError::from) }).await?;
+        ];
+        let connection = answered(log::connect::connect_with(url, &name, &settings)).await?;
         Ok(Self { connection })
     }
 
     /// Whether this session has the lock now. Asking keeps the session alive.
     pub(super) async fn try_lead(&mut self) -> Result<bool, SessionError> {
-        // A standby would give the lock too, and its log may be another one.
-        let lock = sqlx::query_scalar(
-            "select case when pg_is_in_recovery() then false else pg_try_advisory_lock($1) end",
-        )
-        .bind(LOCK)
-        .fetch_one(&mut self.connection);
+        let lock =
+            sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK).fetch_one(&mut self.connection);
         answered(async { lock.await.map_err(StoreError::from) }).await
     }
 

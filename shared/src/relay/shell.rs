@@ -228,6 +228,11 @@ impl Shell {
             for index in 0..self.lanes.len() {
                 let lane = self.lanes[index].0;
                 let end = session.end(lane).await?;
+                if index == 0 && self.lanes[index].1.halted().is_some() {
+                    // It goes on growing, and HTTP must hear of it.
+                    let cursor = session.cursor(lane).await?;
+                    self.count_backlog(end - cursor);
+                }
                 self.step(lane, Input::End(end));
             }
         }

@@ -62,7 +62,10 @@ struct Member {
     consumer: Consumer,
     heard: Heard,
     assigned: usize,
+    /// How often it was given partitions.
+    assignments: usize,
     lost: Vec<String>,
+    ended: Option<String>,
 }
 
 impl Group {
@@ -74,7 +77,15 @@ impl Group {
             messages_max: 5,
         };
         let (consumer, heard) = Consumer::start(settings).unwrap();
-        Member { group: self.clone(), consumer, heard, assigned: 0, lost: Vec::new() }
+        Member {
+            group: self.clone(),
+            consumer,
+            heard,
+            assigned: 0,
+            assignments: 0,
+            lost: Vec::new(),
+            ended: None,
+        }
     }
 
     fn taken(&self) -> usize {
@@ -87,6 +98,7 @@ impl Member {
     async fn until(&mut self, messages: bool, mut is_so: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !is_so(self) {
+            assert_eq!(self.ended, None);
             assert!(Instant::now() < deadline, "{} taken, {} assigned", self.group.taken(), self.assigned);
             let next = tokio::time::timeout(Duration::from_millis(50), self.heard.next(messages)).await;
             match next {
@@ -112,6 +124,7 @@ impl Member {
             }
             Next::Change(Change::Assigned { places, reply }) => {
                 self.assigned = places.len();
+                self.assignments += 1;
                 let positions = self.group.positions.lock().unwrap();
                 let position =
                     |place: &Place| Position { place: *place, next: positions.get(place).copied() };
@@ -122,7 +135,7 @@ impl Member {
                 reply.send(()).unwrap();
             }
             Next::Change(Change::DataLossSuspected(why)) => self.lost.push(why),
-            Next::Change(Change::Fatal(why)) => panic!("{why}"),
+            Next::Change(Change::Fatal(why)) => self.ended = Some(why),
         }
     }
 }
@@ -200,5 +213,39 @@ async fn a_position_outside_of_the_topic_is_said_while_the_process_runs() {
     broker.publish(MESSAGES);
     let reached = |member: &Member| member.group.taken() as i64 >= MESSAGES * 2 - MESSAGES / 4;
     member.until(true, reached).await;
+    member.stop();
+}
+
+/// A broker was away for longer than a session, and by the time it is back the group knows us by another id.
+#[tokio::test]
+async fn a_member_that_is_fenced_while_it_has_no_partition_joins_anew() {
+    let broker = Broker::new();
+    broker.publish(MESSAGES);
+    let group = Group::default();
+    let mut member = group.join(&broker, "only");
+    member.until(true, |member| member.group.taken() as i64 == MESSAGES).await;
+    assert_eq!(member.assignments, 1);
+    let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+    let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+    broker.cluster.request_errors(RDKafkaApiKey::JoinGroup, &[fenced]);
+    broker.cluster.request_errors(RDKafkaApiKey::Heartbeat, &[unknown]);
+    member.until(true, |member| member.assignments == 2).await;
+    broker.publish(MESSAGES);
+    member.until(true, |member| member.group.taken() as i64 == 2 * MESSAGES).await;
+    member.stop();
+}
+
+/// Else two processes by one name would take each other's place for ever.
+#[tokio::test]
+async fn a_member_whose_place_another_takes_ends() {
+    let broker = Broker::new();
+    let group = Group::default();
+    let mut member = group.join(&broker, "only");
+    member.until(true, |member| member.assigned as i32 == PARTITIONS).await;
+    let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+    broker.cluster.request_errors(RDKafkaApiKey::Heartbeat, &[fenced]);
+    member.until(true, |member| member.ended.is_some()).await;
+    assert!(member.ended.as_ref().is_some_and(|why| why.contains("FencedInstanceId")), "{:?}", member.ended);
+    assert_eq!(member.assignments, 1);
     member.stop();
 }

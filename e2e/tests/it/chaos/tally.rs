@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use e2e::system::{Load, System};
+use e2e::system::{Load, Recovery, System};
 
-use super::{fault::Fault, recovery::Recovery, watch::Watched};
+use super::{fault::Fault, watch::Watched};
 
 #[derive(Default)]
 struct Kind {

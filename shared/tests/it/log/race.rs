@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::future::join_all;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use shared::testing::short_or_long;
+use shared::{log::connect::Unfit, testing::short_or_long};
 use sqlx::Connection;
 
 use super::*;
@@ -132,8 +132,14 @@ async fn write(
     appended
 }
 
+/// It is asked whether it takes writes, and can be killed while it is asked.
 async fn writer_connection(url: &str) -> PgConnection {
-    log::connect::connect(url, "writer").await.unwrap()
+    loop {
+        match log::connect::connect(url, "writer").await.map_err(Unfit::after_start) {
+            Ok(connection) => return connection,
+            Err(error) => assert!(error.is_infrastructure(), "{error:?}"),
+        }
+    }
 }
 
 /// The call inside a transaction that is slow to commit, or never does.
