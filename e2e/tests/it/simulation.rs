@@ -134,11 +134,9 @@ fn a_planted_mistake_of_the_machinery_is_seen() {
 
 fn run(seed: u64, bug: Option<Bug>) -> Result<Sums, String> {
     let mut world = World::new(seed, ORDERS, bug);
-    world.run_to_the_end().map_err(|failure| {
-        format!(
-            "seed {seed}: {failure}\nagain: FULFIL_SEED={seed} make simulation"
-        )
-    })?;
+    world
+        .run_to_the_end()
+        .map_err(|failure| format!("seed {seed}: {failure}\nagain: FULFIL_SEED={seed} make simulation"))?;
     let stores =
         [&world.orders.database.store, &world.inventory.database.store, &world.payments.database.store];
     Ok(Sums {
