@@ -54,7 +54,7 @@ struct Crowd {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_slow_huge_and_vanishing_clients_costs_nobody_else_anything() {
-    let (clients, requests) = short_or_long((600, 4_000), (2_000, 50_000));
+    let (clients, requests) = short_or_long((600, 2_000), (2_000, 50_000));
     let mut system = System::alone().await;
     let sku = system.stocked(requests as i64).await;
     let address = system.service("order-service").http.trim_start_matches("http://").to_owned();
