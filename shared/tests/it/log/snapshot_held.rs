@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use shared::{
-    log::Move,
+    log::{DoneTask, Move},
     testing::{is_long, short_or_long},
 };
 use sqlx::Connection;
@@ -93,7 +93,7 @@ impl Work {
             (0..TASKS).map(|kind| owned_task(&name, &format!("kind-{kind}"), time(seen))).collect();
         let batch = Append {
             moves: (0..4).map(step).collect(),
-            tasks_done: self.tasks.iter().map(|owned| owned.task.id).collect(),
+            tasks_done: self.tasks.iter().map(|owned| DoneTask { id: owned.task.id, run: None }).collect(),
             tasks: tasks.clone(),
             ..events(seen, new)
         };
