@@ -124,6 +124,8 @@ impl Shell {
             self.count_backlog(backlog);
             self.wait(Instant::now() + TOUCH_INTERVAL).await;
             if self.inside.stop_at().is_some() {
+                // Whoever leads looks at what is left.
+                self.is_stopping = true;
                 return Ok(());
             }
         }
@@ -343,7 +345,8 @@ impl Shell {
         if self.has_given_up || self.lanes.iter().all(|(_, machine)| machine.halted().is_some()) {
             return true;
         }
-        let idle = || self.lanes.iter().all(|(_, machine)| machine.is_idle());
+        // Not before the last look: the stop may have been asked for since this turn began.
+        let idle = || self.is_stopping && self.lanes.iter().all(|(_, machine)| machine.is_idle());
         self.inside.stop_at().is_some_and(|stop_at| Instant::now() >= stop_at || idle())
     }
 }
