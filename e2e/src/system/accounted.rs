@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use serde_json::json;
 use shared::contract::{dead_letter::header, envelope::Raw, topics::Topic};
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ impl System {
     pub async fn all_accounted_for(&self, load: &Load) {
         let open = || load.journal.accepted.iter().find(|order| self.seen.end(**order).is_none());
         self.in_time(async || open().is_none(), || format!("order {:?} does not end", open())).await;
+        self.comes_out(load).await;
         let wrong = load.journal.refused.iter().find(|order| !self.seen.story(**order).is_empty());
         assert_eq!(wrong, None, "an order that was refused is there");
 
@@ -37,6 +39,20 @@ impl System {
             .map(|raw| format!("{:?}", raw.headers))
             .collect();
         assert!(good.is_empty(), "good messages are dead letters: {good:?}");
+    }
+
+    /// The provider calls back about what it had said no to and done, and is asked to give it back.
+    async fn comes_out(&self, load: &Load) {
+        for order in &load.contradicted {
+            let made_good = async || {
+                if self.money(*order).await.1 == 0 {
+                    return Some(());
+                }
+                self.post("payment-service", "/provider/callbacks", &json!({"payment_id": order})).await;
+                None
+            };
+            until(&format!("the money of {order} to be given back"), LIMIT, made_good).await;
+        }
     }
 
     async fn in_time(&self, mut is_so: impl AsyncFnMut() -> bool, otherwise: impl Fn() -> String) {

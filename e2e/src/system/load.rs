@@ -37,6 +37,8 @@ const SKUS: usize = 10;
 const STOCK: i64 = 400_000;
 /// A message that was spoiled on purpose says so.
 const PLANTED: &str = "planted";
+/// Final digits of the amount at which the provider says no and has taken the money.
+const CONTRADICTED: i64 = 18;
 const SILENT_DEADLINE: TimeDelta = TimeDelta::milliseconds(700);
 
 /// How often each thing happens, in a thousand orders or messages.
@@ -63,8 +65,8 @@ impl Default for Mix {
             repeated_per_mille: 50,
             swapped_per_mille: 10,
             over_http_per_mille: 400,
-            // Declined, silent at first, late, capture fails, refund refused twice.
-            moods: &[(13, 40), (14, 20), (15, 10), (16, 30), (17, 20)],
+            // Declined, silent at first, late, capture fails, refund refused twice, a no that was a yes.
+            moods: &[(13, 40), (14, 20), (15, 10), (16, 30), (17, 20), (CONTRADICTED, 20)],
         }
     }
 }
@@ -100,6 +102,8 @@ pub struct Load {
     rng: StdRng,
     skus: Vec<String>,
     last: Vec<Uuid>,
+    /// Orders about whose payment the provider said no and has taken the money: it will say so later.
+    pub(super) contradicted: Vec<Uuid>,
 }
 
 #[derive(Debug, Default)]
@@ -154,7 +158,15 @@ impl Load {
         // Another run of the same seed in the same system has skus of its own.
         let tail = Uuid::now_v7().simple().to_string();
         let skus = (0..SKUS).map(|number| format!("L{run:08X}-{}-{number}", &tail[26..])).collect();
-        Self { mix, journal: Journal::default(), said: 0, rng, skus, last: Vec::new() }
+        Self {
+            mix,
+            journal: Journal::default(),
+            said: 0,
+            rng,
+            skus,
+            last: Vec::new(),
+            contradicted: Vec::new(),
+        }
     }
 
     /// What the stock must be received of before the first wave.
@@ -199,6 +211,9 @@ impl Load {
                 }
             }
             self.last.push(order.id);
+            if order.price_minor % 100 == CONTRADICTED {
+                self.contradicted.push(order.id);
+            }
         }
         wave.records.extend(about);
         self.spoil(&mut wave.records);

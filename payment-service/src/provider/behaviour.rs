@@ -69,6 +69,7 @@ pub(super) enum Fault {
     Declined,
     CaptureFailed,
     UndoingRefused,
+    Contradicts,
 }
 
 impl Behaviour {
@@ -95,6 +96,7 @@ impl Behaviour {
             (Some(15), Operation::Authorize) if asked == 0 => Some(Fault::Late),
             (Some(16), Operation::Capture) => Some(Fault::CaptureFailed),
             (Some(17), Operation::Refund) if asked < 2 => Some(Fault::UndoingRefused),
+            (Some(18), Operation::Authorize) if asked == 0 => Some(Fault::Contradicts),
             _ => None,
         };
         by_amount.or_else(|| self.chance(operation, key, asked))

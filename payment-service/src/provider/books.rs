@@ -36,13 +36,15 @@ pub struct Entry {
     pub reply: Reply,
 }
 
-/// How a call is answered. What is not [`Reply::Said`] or [`Reply::Late`] did not happen.
+/// How a call is answered. What is [`Reply::Never`] or [`Reply::Unavailable`] did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     Said(Said),
     /// It happened, but who asked will have gone.
     Late(Said),
+    /// It happened, and who asked is told that it did not. Whoever asks again is told the truth.
+    Contradicted,
     Never,
     Unavailable,
 }
@@ -143,10 +145,13 @@ impl Books {
             Some(Fault::Unavailable) => Reply::Unavailable,
             Some(Fault::Unanswered) => Reply::Never,
             Some(Fault::Late) => Reply::Late(said),
+            Some(Fault::Contradicts) if said == Said::Yes => Reply::Contradicted,
             Some(Fault::Declined) => no("card-declined"),
             Some(Fault::CaptureFailed) if said == Said::Yes => no("capture-failed"),
             Some(Fault::UndoingRefused) if said == Said::Yes => no("try-again"),
-            Some(Fault::CaptureFailed | Fault::UndoingRefused) | None => Reply::Said(said),
+            Some(Fault::CaptureFailed | Fault::UndoingRefused | Fault::Contradicts) | None => {
+                Reply::Said(said)
+            }
         }
     }
 
@@ -182,7 +187,11 @@ impl Books {
         (account.changed, account.changed_at) = (number, entry.at);
         account.amount = entry.amount.or(account.amount);
         *account.asked.entry(entry.operation).or_default() += 1;
-        let (Reply::Said(said) | Reply::Late(said)) = &entry.reply else { return };
+        let said = match &entry.reply {
+            Reply::Said(said) | Reply::Late(said) => said,
+            Reply::Contradicted => &Said::Yes,
+            Reply::Never | Reply::Unavailable => return,
+        };
         if *said == Said::Yes {
             account.charge(entry);
         }
@@ -245,6 +254,13 @@ impl Account {
         if let Some(charge) = self.charges.last_mut() {
             charge.state = state;
         }
+    }
+}
+
+impl Reply {
+    /// What is told to who asked where it is the opposite of what happened.
+    pub fn contradiction() -> Said {
+        Said::No { code: "try-another".into() }
     }
 }
 

@@ -136,6 +136,7 @@ async fn ask(
             tokio::time::sleep(provider.behaviour.late()).await;
             Ok(answer(said))
         }
+        Reply::Contradicted => Ok(answer(Reply::contradiction())),
         // Until the caller gives up.
         Reply::Never => std::future::pending().await,
         Reply::Unavailable => {

@@ -37,6 +37,7 @@ impl SimulatedProvider {
                 books.apply(&entry);
                 match entry.reply {
                     Reply::Said(said) => Ok(said),
+                    Reply::Contradicted => Ok(Reply::contradiction()),
                     Reply::Late(_) => Err(Silent::because("the answer came too late")),
                     Reply::Never => Err(Silent::because("no answer")),
                     Reply::Unavailable => Err(Silent::because("unavailable")),

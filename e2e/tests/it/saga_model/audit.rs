@@ -110,7 +110,13 @@ pub(crate) fn of_order(
 ) -> Result<(), String> {
     match event {
         OrderEvent::Completed(event) => completed(event.order_id, inventory, payments, books),
-        OrderEvent::Settled(event) => settled(event.order_id, inventory, books),
+        OrderEvent::Settled(event) => {
+            stock_is_returned(event.order_id, inventory)?;
+            // A no that was none comes out by a callback or the comparison, later.
+            let contradicted =
+                books.record(event.order_id).amount.is_some_and(|amount| amount.minor % 100 == 18);
+            if contradicted { Ok(()) } else { money_is_returned(event.order_id, books) }
+        }
         OrderEvent::Created(_)
         | OrderEvent::Confirmed(_)
         | OrderEvent::Progressed(_)
@@ -141,6 +147,11 @@ fn completed(
 }
 
 fn settled(id: OrderId, inventory: &Memory<Inventory>, books: &Books) -> Result<(), String> {
+    stock_is_returned(id, inventory)?;
+    money_is_returned(id, books)
+}
+
+fn stock_is_returned(id: OrderId, inventory: &Memory<Inventory>) -> Result<(), String> {
     let reservation = inventory.state(&StreamName::reservation(id));
     if !matches!(
         reservation.reservation(),
@@ -148,6 +159,10 @@ fn settled(id: OrderId, inventory: &Memory<Inventory>, books: &Books) -> Result<
     ) {
         return Err(format!("settled, but the stock is {reservation:?}"));
     }
+    Ok(())
+}
+
+fn money_is_returned(id: OrderId, books: &Books) -> Result<(), String> {
     let record = books.record(id);
     if record.held() != Held::Nothing {
         return Err(format!("settled, but the provider holds money: {record:?}"));

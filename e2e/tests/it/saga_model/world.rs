@@ -168,7 +168,7 @@ impl World {
         let mut rng = SmallRng::seed_from_u64(seed);
         let behaviour = Behaviour {
             declined_per_mille: 40,
-            capture_failed_per_mille: 30,
+            capture_failed_per_mille: 60,
             undoing_refused_per_mille: 150,
             unavailable_per_mille: 50,
             unanswered_per_mille: 30,
@@ -224,7 +224,7 @@ impl World {
             self.at(at_ms, Due::Restore { service });
         }
         self.at(HOUR_MS, Due::Reconcile);
-        for _ in 0..self.order_count / 4 {
+        for _ in 0..self.order_count / 3 {
             let number = self.rng.random_range(0..self.order_count);
             let at_ms = traffic::some_time(&mut self.rng);
             self.at(at_ms, Due::Unasked { number });

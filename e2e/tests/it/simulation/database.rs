@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     Bug,
-    env::{Due, Env, Happens, Line, Who},
+    env::{Caller, Due, Env, Happens},
 };
 
 /// The server ends a session of a relay that says nothing for so long.
@@ -108,7 +108,8 @@ pub(super) struct Database {
 
 impl Database {
     /// Sends a call on its way.
-    pub(super) fn send(env: &mut Env, who: Who, run: u32, line: Line, query: Query) {
+    pub(super) fn send(env: &mut Env, from: Caller, query: Query) {
+        let Caller { who, run, line } = from;
         let (there_ms, mut back_ms) = (env.delay_ms(), env.delay_ms());
         let is_append = matches!(query, Query::Append(_));
         let trouble = env.trouble;
@@ -152,7 +153,8 @@ impl Database {
             answered = false;
             lost(env, GIVEN_UP_MS);
         }
-        env.at(lands_ms, Due::Lands { who, run, line, query: Box::new(query), answered, back_ms });
+        let back_ms = answered.then_some(back_ms);
+        env.at(lands_ms, Due::Lands { from, query: Box::new(query), back_ms });
     }
 
     /// A call reaches the server. `Err`: something happened that must not.

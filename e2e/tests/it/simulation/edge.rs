@@ -31,9 +31,12 @@ use crate::saga_model::traffic::{self, Door};
 const PATIENCE_MS: u64 = 5_000;
 const REDRIVES_MAX: i32 = 2;
 
+type Answered = oneshot::Receiver<Result<Answer<Orders>, Unanswered>>;
+
 pub(super) struct Edge {
     asked: Vec<traffic::Asked>,
-    waiting: HashMap<usize, (u64, oneshot::Receiver<Result<Answer<Orders>, Unanswered>>)>,
+    /// By request: until when its sender waits, and where the answer comes.
+    waiting: HashMap<usize, (u64, Answered)>,
     /// By request: the version that it was told.
     pub(super) told: HashMap<usize, (shared::contract::ids::StreamName, i64)>,
     /// Requests that have not been sent or answered.

@@ -27,6 +27,14 @@ pub(super) enum Line {
     Relay,
 }
 
+/// Who waits for the answer of a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) who: Who,
+    pub(super) run: u32,
+    pub(super) line: Line,
+}
+
 #[derive(Debug)]
 pub(super) enum Due {
     /// Somebody at the edge asks something, or asks again.
@@ -36,13 +44,11 @@ pub(super) enum Due {
     /// An operator looks at the dead letters.
     Operator,
     /// A call reaches the database.
+    /// Its answer takes so long to come back, or is lost.
     Lands {
-        who: Who,
-        run: u32,
-        line: Line,
+        from: Caller,
         query: Box<Query>,
-        answered: bool,
-        back_ms: u64,
+        back_ms: Option<u64>,
     },
     /// Something reaches a process, if it still is this run of it.
     To {

@@ -24,13 +24,13 @@ use super::{
     broker::PARTITIONS,
     consumer::Consumer,
     database::{Answer, Database, Query},
-    env::{Due, Env, Happens, Line, Who},
+    env::{Caller, Due, Env, Happens, Line, Who},
     relay::Relay,
 };
 
 /// Small, so that the consumer meets a full queue.
 const MESSAGES_MAX: usize = 6;
-const ASKED_MAX: usize = 8;
+const ASKED_MAX: usize = 16;
 pub(super) const HOLD_LIMIT_S: u64 = 3_600;
 
 /// What the simulation must know of a service beyond its decider.
@@ -128,7 +128,7 @@ impl<D: Service> Process<D> {
             coming: [false; 2],
             frozen_until_ms: 0,
         };
-        Database::send(env, who, run, Line::Engine, Query::Last);
+        Database::send(env, Caller { who, run, line: Line::Engine }, Query::Last);
         process.relay.wake(env, 5);
         process
     }
@@ -178,7 +178,7 @@ impl<D: Service> Process<D> {
     }
 
     fn send(&self, env: &mut Env, query: Query) {
-        Database::send(env, self.who, self.run, Line::Engine, query);
+        Database::send(env, Caller { who: self.who, run: self.run, line: Line::Engine }, query);
     }
 
     /// The loop looks for something to do.
@@ -355,14 +355,16 @@ impl<D: Service> Process<D> {
             (Query::Letters(_), Answer::Letters(letters)) => {
                 reading.fetched.letters = letters;
                 let keys = std::mem::take(&mut reading.fetch.held_keys);
-                match keys.is_empty() {
-                    true => execute.fetched(reading.fetched),
-                    false => return Ok(self.ask_for_batch(env, Query::KeysHeld(keys), reading)),
+                if !keys.is_empty() {
+                    self.ask_for_batch(env, Query::KeysHeld(keys), reading);
+                    return Ok(());
                 }
+                execute.fetched(reading.fetched)
             }
             (Query::KeysHeld(keys), Answer::Keys(held)) => {
                 reading.fetched.keys = held;
-                return Ok(self.ask_for_batch(env, Query::HeldMessages(keys), reading));
+                self.ask_for_batch(env, Query::HeldMessages(keys), reading);
+                return Ok(());
             }
             (Query::HeldMessages(_), Answer::Held(rows)) => {
                 reading.fetched.held = rows;

@@ -77,6 +77,7 @@ impl Provider {
         self.books.apply(&entry);
         Ok(match entry.reply {
             Reply::Said(said) => Some(said),
+            Reply::Contradicted => Some(Reply::contradiction()),
             Reply::Late(_) | Reply::Never | Reply::Unavailable => None,
         })
     }

@@ -17,7 +17,7 @@ use super::{
     Bug,
     broker::{self, Sent},
     database::{Answer, Database, Query},
-    env::{Due, Env, Happens, Line, Who},
+    env::{Caller, Due, Env, Happens, Line, Who},
 };
 
 /// Small, so that every limit is met.
@@ -122,7 +122,7 @@ impl Relay {
 
     fn ask(&mut self, env: &mut Env, asking: Asking, query: Query) {
         self.asking = Some(asking);
-        Database::send(env, self.who, self.run, Line::Relay, query);
+        Database::send(env, Caller { who: self.who, run: self.run, line: Line::Relay }, query);
     }
 
     /// Others may have committed.

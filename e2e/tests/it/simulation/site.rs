@@ -12,7 +12,7 @@ use super::{
     broker::{self, PARTITIONS},
     consumer::Consumer,
     database::{Answer, Database, Query},
-    env::{Due, Env, Happens, Line, Who},
+    env::{Caller, Due, Env, Happens, Line, Who},
     process::{Process, Service, expires},
 };
 
@@ -233,13 +233,11 @@ impl<D: Service> Site<D> {
     pub(super) fn lands(
         &mut self,
         env: &mut Env,
-        who: Who,
-        run: u32,
-        line: Line,
+        from: Caller,
         query: Query,
-        answered: bool,
-        back_ms: u64,
+        back_ms: Option<u64>,
     ) -> Result<(), String> {
+        let Caller { who, run, line } = from;
         let mut held = false;
         if let Query::Append(append) = &query {
             self.check_deadlines(env, append)?;
@@ -260,7 +258,7 @@ impl<D: Service> Site<D> {
             }
             self.wake_relays(env);
         }
-        if answered {
+        if let Some(back_ms) = back_ms {
             env.at(env.now_ms + back_ms, Due::To { who, run, what: Happens::Answered { line, answer } });
         }
         Ok(())

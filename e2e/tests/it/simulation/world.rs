@@ -109,9 +109,8 @@ impl World {
                     self.env.within(10_000, Due::Operator);
                 }
             }
-            Due::Lands { who, run, line, query, answered, back_ms } => {
-                return of_service!(self, who.service, site =>
-                    site.lands(env, who, run, line, *query, answered, back_ms));
+            Due::Lands { from, query, back_ms } => {
+                return of_service!(self, from.who.service, site => site.lands(env, from, *query, back_ms));
             }
             Due::To { who, run, what } => {
                 return of_service!(self, who.service, site => site.happens(env, who, run, what));

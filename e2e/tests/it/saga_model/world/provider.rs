@@ -87,6 +87,10 @@ impl World {
                 }
                 Some(said)
             }
+            Reply::Contradicted => {
+                self.faults.count("answered the opposite");
+                Some(Reply::contradiction())
+            }
             Reply::Late(_) => {
                 self.faults.count("provider late");
                 None
