@@ -34,7 +34,7 @@ const POLL: Duration = Duration::from_millis(20);
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each partition whose position is out of range says so; assigning anew once is enough, and not without end.
 const RESET_PAUSE: Duration = Duration::from_millis(500);
-/// A group that refuses every new member must not be asked without end.
+/// A group that refuses every new member must not be asked without a pause.
 const REJOIN_PAUSE: Duration = Duration::from_millis(200);
 /// How often the client tells where its partitions end.
 const STATISTICS_MS: &str = "2000";

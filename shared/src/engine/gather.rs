@@ -159,7 +159,14 @@ impl<D: Decider> Gather<D> {
         self.stash = None;
         self.careful.clear();
         self.starts.clear();
-        self.put_back.retain(|input| !matches!(input, Input::Message(_)));
+        self.put_back.retain(|input| match input {
+            Input::Message(_) | Input::Deadly(_) => false,
+            Input::Task(task) => {
+                self.timers.settled(&[task.id]);
+                false
+            }
+            Input::Asked(_) | Input::Answer { .. } => true,
+        });
     }
 }
 

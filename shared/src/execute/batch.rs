@@ -1,6 +1,6 @@
 //! The working copy of one batch: what it has read, what it has decided so far, what it will append.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -30,13 +30,15 @@ pub(super) struct Read<D: Decider> {
     /// By key, in the order in which they were held.
     pub(super) held: HashMap<String, Vec<HeldRow>>,
     /// What the held messages and the letters to redrive are: by row id, and by the index of the redriving item.
-    pub(super) held_prepared: HashMap<i64, Prepared<D::Command>>,
-    pub(super) redrive_prepared: HashMap<usize, Prepared<D::Command>>,
+    pub(super) held_prepared: BTreeMap<i64, Prepared<D::Command>>,
+    pub(super) redrive_prepared: BTreeMap<usize, Prepared<D::Command>>,
+    /// Keys of which more wait than were read.
+    pub(super) held_more: HashSet<String>,
     pub(super) identities: HashMap<Uuid, Existing<D::Event>>,
     pub(super) asked_identities: HashSet<Uuid>,
     pub(super) positions: HashMap<i64, Uuid>,
     /// Streams that only a state could name, found missing while deciding.
-    pub(super) further: HashSet<StreamName>,
+    pub(super) further: BTreeSet<StreamName>,
     /// Streams with an event that this build cannot read: nothing is decided on them.
     pub(super) unreadable: HashSet<StreamName>,
 }
@@ -46,12 +48,13 @@ impl<D: Decider> Default for Read<D> {
         Self {
             letters: HashMap::new(),
             held: HashMap::new(),
-            held_prepared: HashMap::new(),
-            redrive_prepared: HashMap::new(),
+            held_prepared: BTreeMap::new(),
+            redrive_prepared: BTreeMap::new(),
+            held_more: HashSet::new(),
             identities: HashMap::new(),
             asked_identities: HashSet::new(),
             positions: HashMap::new(),
-            further: HashSet::new(),
+            further: BTreeSet::new(),
             unreadable: HashSet::new(),
         }
     }
@@ -66,6 +69,7 @@ impl<D: Decider> Read<D> {
         self.redrive_prepared.clear();
         self.held.clear();
         self.held_prepared.clear();
+        self.held_more.clear();
     }
 }
 
@@ -91,6 +95,8 @@ pub(super) struct Decided<D: Decider> {
     /// Held messages that were processed in this batch.
     pub(super) unheld: HashSet<i64>,
     pub(super) moves: BTreeMap<Place, i64>,
+    /// Partitions that must still be ours: what is held there is decided without a message that moves a position.
+    pub(super) compared: BTreeSet<i32>,
     /// By the index of their item.
     pub(super) answers: Vec<(usize, Result<Answer<D>, Unanswered>)>,
     pub(super) calls: Vec<(D::Call, Task)>,
@@ -112,6 +118,7 @@ impl<D: Decider> Default for Decided<D> {
             tasks: BTreeMap::new(),
             unheld: HashSet::new(),
             moves: BTreeMap::new(),
+            compared: BTreeSet::new(),
             answers: Vec::new(),
             calls: Vec::new(),
             settled: Vec::new(),

@@ -13,7 +13,7 @@ pub struct Cache<S> {
 }
 
 impl<S: Clone> Cache<S> {
-    /// Holds between `streams_max / 2` and `streams_max` of the streams used last.
+    /// Holds between `streams_max / 2` and `streams_max` of the streams used last, and what one batch adds.
     pub fn new(streams_max: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), generation_max: (streams_max / 2).max(1) }
     }
@@ -28,8 +28,15 @@ impl<S: Clone> Cache<S> {
     }
 
     pub fn put(&mut self, stream: StreamName, folded: Folded<S>) {
-        self.old.remove(&stream);
-        self.young.insert(stream, folded);
+        self.put_all([(stream, folded)]);
+    }
+
+    /// All of a batch before anything grows old, so that their order decides nothing.
+    pub fn put_all(&mut self, streams: impl IntoIterator<Item = (StreamName, Folded<S>)>) {
+        for (stream, folded) in streams {
+            self.old.remove(&stream);
+            self.young.insert(stream, folded);
+        }
         if self.young.len() >= self.generation_max {
             self.old = std::mem::take(&mut self.young);
         }

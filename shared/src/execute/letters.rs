@@ -145,6 +145,7 @@ impl<D: Decider> Execute<D> {
     pub(super) fn release(&self, batch: &mut Batch<D>, task: &Task) {
         batch.decided.tasks.insert(task.id, TaskWord::Done(task.clone()));
         let key = task.stream.key().to_owned();
+        batch.decided.compared.insert(self.partition(&key));
         let rows = batch.read.held.get(&key).cloned().unwrap_or_default();
         let mut stopped = false;
         for row in &rows {
@@ -169,14 +170,12 @@ impl<D: Decider> Execute<D> {
             }
         }
         let hold = self.hold(&batch.decided, &key);
-        let (stay, gone): (Vec<&HeldRow>, Vec<&HeldRow>) =
-            rows.iter().partition(|row| !batch.decided.unheld.contains(&row.id));
-        let early = stay.iter().filter(|row| row.held.kind == HoldKind::TooEarly).count();
-        // More wait than are read at once. Where none was released the next would be the same again.
-        let more_early = hold.too_early > early && !gone.is_empty();
+        let more = batch.read.held_more.contains(&key);
+        // More wait than are read at once. Where none of these went, the next release would be the same again.
+        let goes_on = more && rows.iter().any(|row| batch.decided.unheld.contains(&row.id));
         // Held in this very batch, after the rows were read.
-        let behind_nothing = hold.letter.is_none() && hold.behind > 0;
-        if (more_early || behind_nothing) && !stopped {
+        let behind_nothing = !more && hold.letter.is_none() && hold.behind > 0;
+        if (goes_on || behind_nothing) && !stopped {
             self.release_soon(batch, &key);
         }
         if hold.too_early == 0 {
@@ -188,9 +187,10 @@ impl<D: Decider> Execute<D> {
     pub(super) fn limit(&self, batch: &mut Batch<D>, task: &Task) {
         batch.decided.tasks.insert(task.id, TaskWord::Done(task.clone()));
         let key = task.stream.key().to_owned();
+        batch.decided.compared.insert(self.partition(&key));
         let rows = batch.read.held.get(&key).cloned().unwrap_or_default();
         let early = rows.into_iter().filter(|row| row.held.kind == HoldKind::TooEarly);
-        let mut next = None;
+        let (mut next, mut gone) = (None, false);
         for row in early.filter(|row| !batch.decided.unheld.contains(&row.id)).collect::<Vec<_>>() {
             let until = row.held.held_at + self.settings.hold_limit;
             if until > batch.now {
@@ -202,8 +202,12 @@ impl<D: Decider> Execute<D> {
                 Failure { stage: Stage::Hold, code: UNKNOWN_ORDER.to_owned(), message, holds: false };
             self.unhold(batch, &row);
             self.add_letter(batch, &row.held.raw, &failure, None);
+            gone = true;
         }
-        if let Some(next) = next {
+        if gone && batch.read.held_more.contains(&key) {
+            // More are held than are read at once, and the next may have waited as long.
+            self.limit_hold(batch, &key, batch.now);
+        } else if let Some(next) = next {
             self.limit_hold(batch, &key, next);
         } else if self.hold(&batch.decided, &key).too_early > 0 {
             // Held in this very batch.

@@ -201,6 +201,15 @@ impl<D: Decider> Execute<D> {
                 Move { topic: place.0, partition: place.1, from, to: *to }
             })
             .collect();
+        // They move nothing, and fence whoever has lost them.
+        for (place, next) in &self.positions {
+            if let Some(next) = next.filter(|_| decided.compared.contains(&place.1))
+                && !decided.moves.contains_key(place)
+            {
+                let (topic, partition) = *place;
+                decided.append.moves.push(Move { topic, partition, from: Some(next), to: next });
+            }
+        }
         for (id, change) in &decided.tasks {
             match change {
                 TaskWord::Set(owned) => decided.append.tasks.push(owned.clone()),
@@ -268,10 +277,16 @@ impl<D: Decider> Execute<D> {
                 Step::Tail { after: self.seen, crowded }
             }
             Appended::Fenced => {
-                let not_a_message = |input: &Input<D>| !matches!(input, Input::Message(_) | Input::Deadly(_));
-                let inputs = batch.items.into_iter().map(|item| item.input).chain(batch.put_back);
-                let put_back = inputs.filter(not_a_message).collect();
-                Step::Done(Outcome { put_back, fenced: true, attempts: batch.attempts, ..Outcome::default() })
+                let mut outcome = Outcome { fenced: true, attempts: batch.attempts, ..Outcome::default() };
+                for input in batch.items.into_iter().map(|item| item.input).chain(batch.put_back) {
+                    match input {
+                        // They come again to whoever owns their partition: messages from the topic, tasks from the table.
+                        Input::Message(_) | Input::Deadly(_) => {}
+                        Input::Task(task) => outcome.settled.push(task.id),
+                        Input::Asked(_) | Input::Answer { .. } => outcome.put_back.push(input),
+                    }
+                }
+                Step::Done(outcome)
             }
         }
     }
@@ -360,9 +375,7 @@ impl<D: Decider> Execute<D> {
     fn committed(&mut self, mut batch: Batch<D>) -> Outcome<D> {
         let replies = batch.replies();
         let decided = batch.decided;
-        for (stream, folded) in decided.streams {
-            self.cache.put(stream, folded);
-        }
+        self.cache.put_all(decided.streams);
         if let Some(last) = decided.append.events.last() {
             self.seen = last.position;
             self.seen_event = Some(last.event_id);

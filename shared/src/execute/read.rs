@@ -1,6 +1,6 @@
 //! What a batch reads before it decides: letters and held messages, then the streams that are not cached.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -25,6 +25,14 @@ impl<D: Decider> Execute<D> {
         for stored in fetched.letters {
             batch.read.letters.insert(stored.letter_id, Some(stored));
         }
+        let mut read: HashMap<&str, i64> = HashMap::new();
+        for row in &fetched.held {
+            *read.entry(row.held.key.as_str()).or_default() += 1;
+        }
+        let more = |key: &&KeyHeld| {
+            key.too_early + key.behind + key.newer > read.get(key.key.as_str()).copied().unwrap_or(0)
+        };
+        batch.read.held_more.extend(fetched.keys.iter().filter(more).map(|key| key.key.clone()));
         for row in fetched.held {
             let prepared = prepare(&*self.decider, &row.held.raw, self.settings.mode, batch.now);
             batch.read.held_prepared.insert(row.id, prepared);

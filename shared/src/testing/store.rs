@@ -329,6 +329,12 @@ impl Store {
         moves
     }
 
+    /// A crash of the server: the cursor, which is written without waiting for the disk, goes back by so much.
+    pub fn forget_cursor(&mut self, lane: Lane, by: i64) {
+        let cursor = self.cursors.entry(lane).or_default();
+        *cursor = (*cursor - by).max(0);
+    }
+
     /// One batch as the engine runs it. `before_append` may append behind the process's back.
     ///
     /// # Panics

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 
 use order_service::domain::Order;
 use shared::{
-    contract::topics::Topic,
+    contract::{
+        envelope::{Headers, Raw, Recorded},
+        topics::Topic,
+    },
     log::{LetterChange, LetterStatus},
     relay::record,
 };
@@ -120,6 +123,13 @@ fn published<D: Service>(world: &World, site: &Site<D>) -> Result<(), String> {
             return Err(format!("event {} of {} comes before the one before it", entry.position, D::NAME));
         }
     }
+    for (place, messages) in world.env.broker.places().filter(|(place, _)| D::WRITES.contains(&place.0)) {
+        for message in messages {
+            is_of_the_log::<D>(&store.log, &message.raw).map_err(|what| {
+                format!("{} {} has what {} never committed: {what}", place.0, place.1, D::NAME)
+            })?;
+        }
+    }
     let ids: HashSet<_> = store.log.iter().map(|event| event.event_id).collect();
     if ids.len() != store.log.len() {
         return Err(format!("two events of {} have one id", D::NAME));
@@ -131,13 +141,25 @@ fn published<D: Service>(world: &World, site: &Site<D>) -> Result<(), String> {
             entry.record.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
         let is_it = |message: &super::broker::Message| {
             message.raw.value == entry.record.value
-                && message.raw.headers == shared::contract::envelope::Headers::Readable(headers.clone())
+                && message.raw.headers == Headers::Readable(headers.clone())
         };
         if !world.env.broker.partition(place).iter().any(is_it) {
             return Err(format!("letter record {} of {} is not on dead-letters", row.number, D::NAME));
         }
     }
     Ok(())
+}
+
+/// What says that it is of a log is, with every byte and header.
+fn is_of_the_log<D: Service>(log: &[Recorded], raw: &Raw) -> Result<(), String> {
+    let Some(position) = raw.headers.text("ce_position") else { return Ok(()) };
+    let index = position.parse::<usize>().map_err(|error| format!("position {position}: {error}"))?;
+    let event = log.get(index.wrapping_sub(1)).ok_or_else(|| format!("position {position}"))?;
+    let record = record::of_event(D::NAME, event)?.record;
+    let headers = record.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
+    let same =
+        raw.value == record.value && raw.key == record.key && raw.headers == Headers::Readable(headers);
+    if same { Ok(()) } else { Err(format!("position {position} with other bytes")) }
 }
 
 /// Why it does not come to rest, for whoever looks for the reason.

@@ -111,8 +111,12 @@ impl Consumer {
     /// The loop was fenced: the same partitions, from the positions that stand now.
     pub(super) fn assign_again(&mut self, env: &mut Env) {
         env.faults.count("partition assigned again");
-        let (generation, partitions) = (u64::MAX, self.partitions.clone());
-        self.tell(env, 50, Happens::Assigned { generation, partitions });
+        self.tell(env, 50, Happens::AssignedAgain);
+    }
+
+    /// Those that it has by now, which a rebalance may have taken.
+    pub(super) fn partitions(&self) -> Vec<i32> {
+        self.partitions.clone()
     }
 
     pub(super) fn poll_soon(&mut self, env: &mut Env, within_ms: u64) {

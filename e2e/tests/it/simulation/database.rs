@@ -110,13 +110,13 @@ impl Database {
     /// Sends a call on its way.
     pub(super) fn send(env: &mut Env, from: Caller, query: Query) {
         let Caller { who, run, line } = from;
-        let (there_ms, mut back_ms) = (env.delay_ms(), env.delay_ms());
+        let (mut there_ms, back_ms) = (env.delay_ms(), env.delay_ms());
         let is_append = matches!(query, Query::Append(_));
         let trouble = env.trouble;
         if is_append && env.unlucky(20) {
-            // Others hold the lock.
+            // Others hold the lock, and commit before it.
             env.faults.count("append waited for the lock");
-            back_ms += 1;
+            there_ms += env.rng.random_range(50..500);
         }
         let lost = |env: &mut Env, after_ms: u64| {
             let at_ms = env.now_ms + after_ms;
@@ -244,10 +244,19 @@ impl Database {
     }
 
     /// Everything that is connected is cut off, and calls fail for so long.
-    pub(super) fn kill(&mut self, env: &Env, for_ms: u64) {
+    pub(super) fn cut_off(&mut self, env: &Env, for_ms: u64) {
         self.away_until_ms = env.now_ms + for_ms;
         self.sessions.clear();
         self.lock = None;
+    }
+
+    /// The same as SIGKILL does it: the relay's cursors, which wait for no disk, may go back.
+    pub(super) fn kill(&mut self, env: &mut Env, for_ms: u64) {
+        self.cut_off(env, for_ms);
+        for lane in [Lane::Events, Lane::DeadLetters] {
+            let back = env.rng.random_range(0..10);
+            self.store.forget_cursor(lane, back);
+        }
     }
 
     pub(super) fn end_session(&mut self, session: u64) {

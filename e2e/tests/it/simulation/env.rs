@@ -99,6 +99,8 @@ pub(super) enum Happens {
         generation: u64,
         partitions: Vec<i32>,
     },
+    /// The loop was fenced.
+    AssignedAgain,
     /// The client hears that the group went on without it.
     Expelled,
     RelayTurn,

@@ -202,9 +202,13 @@ impl<D: Service> Site<D> {
             Happens::Retry => process.retry(env),
             Happens::Poll => drop(process.consumer.poll(env)),
             Happens::Assigned { generation, partitions } => {
-                if generation == self.generation || generation == u64::MAX {
+                if generation == self.generation {
                     process.consumer.assign::<D>(env, partitions);
                 }
+            }
+            Happens::AssignedAgain => {
+                let partitions = process.consumer.partitions();
+                process.consumer.assign::<D>(env, partitions);
             }
             Happens::Expelled => {
                 if process.consumer.is_zombie {

@@ -156,7 +156,7 @@ impl World {
             }
             6 => {
                 env.faults.count("connections terminated");
-                of_service!(self, service, site => site.database.kill(env, 1));
+                of_service!(self, service, site => site.database.cut_off(env, 1));
             }
             7 => {
                 env.faults.count("broker away");

@@ -546,3 +546,49 @@ fn what_another_replica_released_meanwhile_is_no_dead_letter() {
     assert!(world.letter_ids().is_empty(), "it was processed, so it is no dead letter");
     assert!(world.model.held.is_empty());
 }
+
+#[test]
+fn more_that_is_too_early_than_is_read_at_once_is_released_all_the_same() {
+    let mut world = World::new();
+    let early: Vec<Raw> = (0..7).map(|_| world.authorized(order(1))).collect();
+    world.take(early);
+    let create = world.create(order(1));
+    let mut due = world.take(vec![create]).due;
+    let mut releases = 0;
+    while !due.is_empty() {
+        releases += 1;
+        assert!(releases < 10, "it runs hot");
+        let inputs = std::mem::take(&mut due).into_iter().map(Input::Task).collect();
+        let mut step = world.execute.begin(inputs, now());
+        due = loop {
+            step = match step {
+                super::Step::Fetch(fetch) => world.execute.fetched(world.model.fetch(&fetch, 3)),
+                super::Step::Load(load) => world.execute.loaded(world.model.load(&load)),
+                super::Step::Append(append) => {
+                    let appended = world.model.append(&append, now()).unwrap();
+                    world.execute.appended(&appended)
+                }
+                super::Step::Tail { .. } => panic!("nobody else appends"),
+                super::Step::Done(outcome) => break outcome.due,
+            };
+        };
+    }
+    assert_eq!((releases, world.model.held.len()), (3, 0));
+}
+
+#[test]
+fn who_lost_a_partition_decides_nothing_of_what_is_held_there() {
+    let mut world = World::new();
+    let cancel = world.cancel(order(1));
+    let place = (cancel.topic, cancel.partition);
+    world.take(vec![cancel]);
+    let limit =
+        world.model.tasks.values().find(|owned| owned.task.kind == task::HOLD_LIMIT).unwrap().task.clone();
+    // Another replica went on, and appended nothing.
+    world.model.positions.insert(place, 9);
+    let outcome =
+        world.model.run(&mut world.execute, vec![Input::Task(limit)], now() + 2 * HOLD_LIMIT, |_| {});
+    assert!(outcome.fenced && outcome.put_back.is_empty());
+    assert_eq!(outcome.settled.len(), 1, "the other has it in its table");
+    assert!(world.letter_ids().is_empty());
+}
