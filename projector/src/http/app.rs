@@ -3,7 +3,7 @@
 use shared::{
     contract::{Timestamp, envelope::Outgoing},
     http::Problem,
-    log::StoreError,
+    log::{self, StoreError},
 };
 use tracing::error;
 
@@ -39,7 +39,8 @@ impl App {
         let reads = self.reads.clone();
         let asked = tokio::spawn(async move {
             let connection = reads.take().await?;
-            question(connection).await
+            // A server that is gone without a word must not keep the turn of others.
+            log::answered(question(connection)).await
         });
         match asked.await {
             Ok(Ok(answer)) => Ok(answer),

@@ -122,14 +122,7 @@ impl Projection {
             // The answer of the same call was lost, and with it what it did to the holds.
             Appended::DoneBefore { now } => {
                 self.clock.set(now);
-                let places: Vec<Place> = self.positions.keys().copied().collect();
-                let held = loop {
-                    match log::answered(self.stand(&places)).await {
-                        Ok((_, held)) => break held,
-                        Err(error) => self.store.wait(&error, attempt).await?,
-                    }
-                };
-                self.take_holds(held);
+                self.read_holds(attempt).await?;
             }
             Appended::Fenced | Appended::LogMoved { .. } => return Err(Halt::Fenced),
         }
@@ -151,6 +144,19 @@ impl Projection {
         }
         poison::tell(GROUP, &batch.poison, &self.metrics);
         Ok(batch.poison.len())
+    }
+
+    /// As they stand in the database, after a call that may have changed them.
+    async fn read_holds(&mut self, attempt: &mut u32) -> Result<(), Halt> {
+        let places: Vec<Place> = self.positions.keys().copied().collect();
+        let held = loop {
+            match log::answered(self.stand(&places)).await {
+                Ok((_, held)) => break held,
+                Err(error) => self.store.wait(&error, attempt).await?,
+            }
+        };
+        self.take_holds(held);
+        Ok(())
     }
 
     /// Goes on with what waits on keys that nothing holds any more.
@@ -180,7 +186,14 @@ impl Projection {
                     limit = 1;
                 }
                 Err(error) if error.is_of_a_message() && instead.is_none() => instead = Some(unacceptable()),
-                Err(error) => self.store.wait(&error, &mut attempt).await?,
+                Err(error) => {
+                    self.store.wait(&error, &mut attempt).await?;
+                    // It may have been committed, and what it released is not told by asking again.
+                    self.read_holds(&mut attempt).await?;
+                    if self.holds.get(key).letter.is_some() {
+                        return Ok(false);
+                    }
+                }
             }
         }
     }

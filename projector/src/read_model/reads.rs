@@ -20,6 +20,8 @@ const NAME: &str = "projector-reads";
 const CONNECTIONS_MAX: usize = 8;
 /// A turn and a connection. Of two servers the first may be silent.
 const TAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of an idle connection, so that some dead ones leave time for a new one.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ pub struct Reads {
     idle: Arc<Mutex<Vec<PgConnection>>>,
 }
 
-/// A connection for as long as one question takes. It must not be dropped in the middle of a statement.
+/// A connection for as long as one question takes.
 #[derive(Debug)]
 pub struct Reading {
     /// `None` only while it is dropped.
@@ -55,12 +57,12 @@ impl Reads {
         taken.await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
     }
 
-    /// One that lives: the server of an idle one may be gone.
+    /// One that lives: the server of an idle one may be gone, or its last question was given up.
     async fn connection(&self) -> Result<PgConnection, StoreError> {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(mut connection) = idle else { break };
-            if connection.ping().await.is_ok() {
+            if timeout(PING_TIMEOUT, connection.ping()).await.is_ok_and(|pinged| pinged.is_ok()) {
                 return Ok(connection);
             }
         }
