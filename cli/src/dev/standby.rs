@@ -33,8 +33,11 @@ pub(crate) async fn spawn(
 ) -> anyhow::Result<Process> {
     let owner = Owner::of_the_server()?;
     let data = owner.data_folder(&folder.path().join(&standby.name))?;
-    if standby.is_former || !data.join("PG_VERSION").exists() {
+    // The last file of a copy: one that was cut off has it not.
+    if standby.is_former || !data.join("standby.signal").exists() {
         progress.waiting_for("the copy of the primary");
+        // What is emptied next may be the only other copy.
+        admin(primary).await.context("the primary does not answer")?.close().await?;
         empty(&data)?;
         let Postgres { host, port, .. } = primary;
         let source = format!("host={host} port={port} user=postgres application_name={NAME}");

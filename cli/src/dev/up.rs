@@ -72,8 +72,11 @@ async fn start_servers(state: &mut State, folder: &Folder, progress: &Progress) 
             postgres.process = Some(postgres::spawn(postgres, folder, progress).await?);
             postgres::wait_until_ready(postgres, folder, progress).await?;
         }
-        if let Some(standby) = standby.as_mut().filter(|standby| !lives(standby.process)) {
-            standby.process = Some(standby::spawn(standby, postgres, folder, progress).await?);
+        if let Some(standby) = standby {
+            if !lives(standby.process) {
+                standby.process = Some(standby::spawn(standby, postgres, folder, progress).await?);
+            }
+            // Also of one that runs: whoever started it may not have come to where the primary waits for it.
             standby::wait_until_ready(standby, postgres, folder, progress).await?;
         }
         anyhow::Ok(())
