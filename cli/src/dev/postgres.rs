@@ -2,12 +2,12 @@
 //!
 //! It listens on TCP only: a socket's path has a limit that a test's temporary folder can exceed.
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     owner::{Owner, programs},
@@ -21,6 +21,7 @@ use super::{
 /// As `shared::testing` names it.
 const TEST_ROLE: &str = shared::testing::TEST_ROLE;
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+const ORPHANS_PAUSE: Duration = Duration::from_millis(50);
 /// Two replicas of four services with their pools, and a test run's hundred databases beside them.
 const CONNECTIONS_MAX: u16 = 300;
 /// For a standby that was away for a while.
@@ -46,16 +47,17 @@ pub(crate) async fn spawn(
         initdb.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"]).arg(&data);
         run_to_end(&mut initdb, &folder.log(&postgres.name)).await?;
     }
-    serve(postgres, &owner, &data, folder)
+    serve(postgres, &owner, &data, folder).await
 }
 
 /// Whatever is in its data folder: a primary, or a standby.
-pub(crate) fn serve(
+pub(crate) async fn serve(
     postgres: &Postgres,
     owner: &Owner,
     data: &Path,
     folder: &Folder,
 ) -> anyhow::Result<Process> {
+    orphans_are_gone(data).await;
     let Postgres { name, host, port, .. } = postgres;
     let mut server = owner.command(&programs()?.join("postgres"));
     server.arg("-D").arg(data);
@@ -68,6 +70,25 @@ pub(crate) fn serve(
         server.args(["-c", setting]);
     }
     Process::spawn(&mut server, &folder.log(name))
+}
+
+/// The sessions of a server that was killed notice it in their own time, and as long as one is attached to its memory
+/// no other server starts. Past the limit that one says so.
+async fn orphans_are_gone(data: &Path) {
+    let left_behind = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    // Its seventh line: key and id of the memory.
+    let memory = left_behind.lines().nth(6).and_then(|line| line.split_whitespace().nth(1));
+    let Some(memory) = memory else { return };
+    let is_attached = || {
+        let segments = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+        segments.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|columns| {
+            columns.get(1) == Some(&memory) && columns.get(6).is_some_and(|attached| *attached != "0")
+        })
+    };
+    let deadline = Instant::now() + STOP_LIMIT;
+    while is_attached() && Instant::now() < deadline {
+        sleep(ORPHANS_PAUSE).await;
+    }
 }
 
 /// Ready includes the roles.

@@ -46,7 +46,7 @@ pub(crate) async fn spawn(
         run_to_end(&mut copy, &folder.log(&standby.name)).await.context("the primary could not be copied")?;
         standby.is_former = false;
     }
-    postgres::serve(standby, &owner, &data, folder)
+    postgres::serve(standby, &owner, &data, folder).await
 }
 
 /// Ready is when the primary waits for it.
