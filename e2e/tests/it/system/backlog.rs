@@ -63,7 +63,7 @@ const STAGES: [Stage; 4] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_of_a_million_events_is_worked_off_in_order_and_in_the_same_memory() {
     let orders = short_or_long(1_000, 200_000);
-    let limit = Duration::from_secs(short_or_long(60, 7_200));
+    let limit = Duration::from_secs(short_or_long(180, 7_200));
     let system = match is_long() {
         true => {
             // The clock of an order runs while nobody is there to hear of it.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::contract::topics::Topic;
 use uuid::Uuid;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 const ORDERS: usize = 20;
 /// Long for orders that are answered, and no time at all for a clock that is hours off.
 const DEADLINE: TimeDelta = TimeDelta::minutes(10);

@@ -11,7 +11,7 @@ use shared::testing::{is_long, short_or_long};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 const SERVICES: [&str; 4] = ["order-service", "inventory-service", "payment-service", "projector"];
 const MORE_MIB_MAX: u64 = 200;
 /// Of the rate at which orders came while Kafka was away.
