@@ -65,8 +65,18 @@ impl Default for Mix {
             repeated_per_mille: 50,
             swapped_per_mille: 10,
             over_http_per_mille: 400,
-            // Declined, silent at first, late, capture fails, refund refused twice, a no that was a yes.
+            // Declined, silent at first, late, capture fails, refund refused twice.
+            moods: &[(13, 40), (14, 20), (15, 10), (16, 30), (17, 20)],
+        }
+    }
+}
+
+impl Mix {
+    /// With a provider that says no to some and takes the money: [`System::all_accounted_for`] has it call back.
+    pub fn contradicted() -> Self {
+        Self {
             moods: &[(13, 40), (14, 20), (15, 10), (16, 30), (17, 20), (CONTRADICTED, 20)],
+            ..Self::default()
         }
     }
 }

@@ -46,7 +46,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     system.scale(2).await;
 
     let edge = Edge::of(&system);
-    let load = Load::new(seed, Mix::default());
+    let load = Load::new(seed, Mix::contradicted());
     load.stock(&edge).await;
     let (stop, stopped) = channel::channel(false);
     let loading = Loading::start(load, edge, ORDERS_A_WAVE, WAVE_EVERY);

@@ -82,7 +82,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_while_leaders_die_and_the_stand
     );
 
     let edge = Edge::of(&system);
-    let load = Load::new(1, Mix::default());
+    let load = Load::new(1, Mix::contradicted());
     load.stock(&edge).await;
     let (stop, stopped) = channel::channel(false);
     let loading = Loading::start(load, edge, ORDERS_A_WAVE, WAVE_EVERY);

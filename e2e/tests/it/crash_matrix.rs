@@ -31,7 +31,7 @@ async fn whoever_dies_fails_or_stalls_anywhere_nothing_is_lost_or_made() {
     let seed = env::var(SEED).ok().map_or(1, |text| text.parse().unwrap());
     system.scale(2).await;
     let edge = Edge::of(&system);
-    let mut load = Load::new(seed, Mix::default());
+    let mut load = Load::new(seed, Mix::contradicted());
     load.stock(&edge).await;
     let (mut figures, since) = (Figures::default(), Instant::now());
     for round in &rounds {

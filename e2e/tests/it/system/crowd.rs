@@ -99,12 +99,11 @@ async fn a_crowd_of_slow_huge_and_vanishing_clients_costs_nobody_else_anything()
         took[took.len() / 2].as_secs_f64(),
         took[took.len() - 1].as_secs_f64(),
     );
-    let Answered { accepted, refused, too_large, unavailable, cut, gone, dripped } = &*crowd.answered;
+    let Answered { accepted, refused, too_large, unavailable: _, cut, gone, dripped } = &*crowd.answered;
     for (what, count) in [
         ("accepted", accepted),
         ("refused", refused),
         ("too large", too_large),
-        ("turned away", unavailable),
         ("cut off", cut),
         ("gone before its answer", gone),
         ("dripping", dripped),
