@@ -14,13 +14,13 @@ use shared::{
     },
     contract::topics::Topic,
     decider::Decider,
+    engine::timers::Ends,
 };
 use tokio::sync::oneshot;
 
 use super::{
     Bug,
     env::{Due, Env, Happens, Who},
-    process::Ends,
 };
 
 /// Of one poll.

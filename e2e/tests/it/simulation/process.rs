@@ -17,7 +17,7 @@ use shared::{
     execute::{Execute, ExecuteSettings, Fetch, Fetched, Outcome, Step},
     log::{Append, Appended, DueTasks, StoredPosition},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     Bug,
@@ -443,5 +443,3 @@ pub(super) fn expires(append: &Append) -> impl Iterator<Item = &shared::contract
         event.event_type.starts_with("fulfil.order.cancelled.") && event.data.contains("\"deadline\"")
     })
 }
-
-pub(super) type Ends = oneshot::Receiver<Option<Vec<(shared::contract::topics::Topic, i64)>>>;
