@@ -36,8 +36,8 @@ fn split(url: &str) -> Option<(&str, &str, &str)> {
 /// A connection to the one that takes writes. `with` is asked of every server.
 ///
 /// # Errors
-/// [`Unfit::Standby`] where the URL names a standby alone. Of several that all are standbys or away, one is about to be
-/// promoted or to come back: [`StoreError::Unavailable`].
+/// [`Unfit::Standby`] where the URL names a standby alone. Of several of which one is a standby or away, that one is about to
+/// be promoted or to come back: [`StoreError::Unavailable`], which says what is wrong with the others.
 pub async fn primary(
     url: &str,
     with: impl Fn(PgConnectOptions) -> PgConnectOptions,
@@ -54,15 +54,19 @@ pub async fn primary(
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(Unfit::Standby)) => said.push(format!("{name} is a standby")),
             Ok(Err(Unfit::Store(StoreError::Unavailable(error)))) => said.push(format!("{name}: {error}")),
-            Ok(Err(unfit)) => refused = refused.or(Some(unfit)),
+            Ok(Err(unfit)) => refused = refused.or(Some((name, unfit))),
             Err(_) => said.push(format!("{name} does not answer")),
         }
     }
-    // A mistake of ours does not pass by itself, whatever becomes of the others.
-    Err(refused.unwrap_or_else(|| {
-        let nobody = io::Error::other(format!("nobody takes writes: {}", said.join(", ")));
-        StoreError::Unavailable(sqlx::Error::Io(nobody)).into()
-    }))
+    match refused {
+        // Nobody is left who could come back or be promoted.
+        Some((_, unfit)) if said.is_empty() => Err(unfit),
+        refused => {
+            said.extend(refused.map(|(name, unfit)| format!("{name}: {unfit}")));
+            let nobody = io::Error::other(format!("nobody takes writes: {}", said.join(", ")));
+            Err(StoreError::Unavailable(sqlx::Error::Io(nobody)).into())
+        }
+    }
 }
 
 async fn open(node: &PgConnectOptions) -> Result<PgConnection, Unfit> {
