@@ -2,6 +2,7 @@
 //! partitions come and tells when they go, and never decides what a message means.
 
 pub mod heard;
+mod rebalance;
 pub mod thread;
 pub mod lag;
 

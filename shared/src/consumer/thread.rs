@@ -5,25 +5,24 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use rdkafka::{
-    ClientConfig, ClientContext, Message, Offset, Statistics, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext},
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
     error::KafkaError,
-    types::{RDKafkaErrorCode, RDKafkaRespErr},
+    types::RDKafkaErrorCode,
 };
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use super::heard::{Change, Heard, Place, Position, Teller, Untold, queues};
+use super::{
+    heard::{Change, Heard, Place, Untold, queues},
+    rebalance::{Rebalance, Shared, assign, join},
+};
 use crate::{
     broker::copied,
     contract::{envelope::Raw, topics::Topic},
@@ -31,16 +30,13 @@ use crate::{
 
 /// How long one poll waits for a message; also how late an [`Ask`] can be seen.
 const POLL: Duration = Duration::from_millis(20);
-const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each partition whose position is out of range says so; assigning anew once is enough, and not without end.
 const RESET_PAUSE: Duration = Duration::from_millis(500);
 /// A group that refuses every new member must not be asked without a pause.
 const REJOIN_PAUSE: Duration = Duration::from_millis(200);
 /// How often the client tells where its partitions end.
 const STATISTICS_MS: &str = "2000";
-/// The loop answers between two batches. Past this we let the group go on without an answer.
-const REVOKE_WAIT_MAX: Duration = Duration::from_secs(10);
-
 pub struct ConsumerSettings {
     /// Group and instance included: [`crate::broker::BrokerSettings::consumer`].
     pub client: ClientConfig,
@@ -67,13 +63,7 @@ impl Consumer {
     /// Subscribes. What the thread hears arrives at the other end.
     pub fn start(settings: ConsumerSettings) -> anyhow::Result<(Self, Heard)> {
         let (teller, heard) = queues(settings.messages_max);
-        let shared = Arc::new(Shared {
-            teller,
-            assignments: AtomicU64::new(0),
-            assigned: Mutex::new(Vec::new()),
-            is_between: AtomicBool::new(true),
-            ends: Mutex::new(HashMap::new()),
-        });
+        let shared = Arc::new(Shared::new(teller));
         let ConsumerSettings { mut client, topics, .. } = settings;
         client.set("statistics.interval.ms", STATISTICS_MS);
         let consumer = join(&client, &topics, &shared)?;
@@ -132,146 +122,6 @@ impl Consumer {
             }
         }
     }
-}
-
-/// Between the polling loop and the rebalance callback, both on the same thread.
-struct Shared {
-    teller: Teller,
-    /// How often partitions were assigned or revoked.
-    assignments: AtomicU64,
-    assigned: Mutex<Vec<Place>>,
-    /// Its partitions went in good order, and it has not been given others yet.
-    is_between: AtomicBool,
-    /// Where the partitions of our topics ended when the client last looked.
-    ends: Mutex<HashMap<Place, i64>>,
-}
-
-struct Rebalance {
-    shared: Arc<Shared>,
-}
-
-impl ClientContext for Rebalance {
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        use rdkafka::config::RDKafkaLogLevel as Level;
-        match level {
-            Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
-                error!(facility, "kafka: {message}")
-            }
-            Level::Warning => warn!(facility, "kafka: {message}"),
-            _ => tracing::debug!(facility, "kafka: {message}"),
-        }
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let Ok(mut ends) = self.shared.ends.lock() else { return };
-        ends.clear();
-        for (name, topic) in &statistics.topics {
-            let Some(topic_of_ours) = Topic::parse(name) else { continue };
-            let known = topic.partitions.values().filter(|partition| partition.partition >= 0);
-            ends.extend(known.map(|partition| ((topic_of_ours, partition.partition), partition.hi_offset)));
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // Informational: the client goes on by itself. A fatal error is seen by `poll`.
-        warn!(%error, "kafka: {reason}");
-    }
-}
-
-impl ConsumerContext for Rebalance {
-    /// Overriding this makes every assign and unassign ours (the protocol is eager: `range`).
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        what: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
-        let result = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let places = places(partitions);
-            info!(partitions = places.len(), "partitions assigned");
-            assign(consumer, &self.shared, places)
-        } else {
-            let (reply, done) = mpsc::sync_channel(1);
-            // With the loop gone there is nobody to wait for.
-            if self.shared.teller.changes.blocking_send(Change::Revoked { reply }).is_ok() {
-                let _ = done.recv_timeout(REVOKE_WAIT_MAX);
-            }
-            set_assigned(&self.shared, Vec::new());
-            self.shared.is_between.store(consumer.client().fatal_error().is_none(), Ordering::Relaxed);
-            info!("partitions revoked");
-            consumer.unassign()
-        };
-        if let Err(error) = result {
-            error!(%error, "the rebalance failed");
-        }
-    }
-}
-
-/// A new member of the group, by the same name.
-fn join(
-    client: &ClientConfig,
-    topics: &[Topic],
-    shared: &Arc<Shared>,
-) -> anyhow::Result<BaseConsumer<Rebalance>> {
-    let context = Rebalance { shared: Arc::clone(shared) };
-    let consumer: BaseConsumer<Rebalance> =
-        client.create_with_context(context).context("creating the Kafka consumer")?;
-    let names: Vec<&str> = topics.iter().map(|topic| topic.name()).collect();
-    consumer.subscribe(&names).context("subscribing")?;
-    Ok(consumer)
-}
-
-/// Asks the loop where to go on, checks that the topic still has it, and fetches from there.
-fn assign(consumer: &BaseConsumer<Rebalance>, shared: &Shared, places: Vec<Place>) -> Result<(), KafkaError> {
-    let (reply, positions) = mpsc::sync_channel(1);
-    if shared.teller.changes.blocking_send(Change::Assigned { places: places.clone(), reply }).is_err() {
-        return consumer.unassign();
-    }
-    // The loop answers as soon as the database does; while that is away the group waits with us.
-    let positions = positions.recv().unwrap_or_default();
-    let mut list = TopicPartitionList::new();
-    for Position { place, next } in positions {
-        let offset = match next {
-            None => Offset::Beginning,
-            Some(next) => match consumer.fetch_watermarks(place.0.name(), place.1, BROKER_TIMEOUT) {
-                Ok((low, high)) if next < low || next > high => {
-                    let why = format!(
-                        "DATA_LOSS_SUSPECTED: {}:{} is at {next}, but the topic has {low} to {high}",
-                        place.0.name(),
-                        place.1
-                    );
-                    error!("{why}");
-                    let _ = shared.teller.changes.blocking_send(Change::DataLossSuspected(why));
-                    continue;
-                }
-                // Unknown ends: `auto.offset.reset=error` tells us later.
-                _ => Offset::Offset(next),
-            },
-        };
-        list.add_partition_offset(place.0.name(), place.1, offset)?;
-    }
-    set_assigned(shared, places);
-    shared.is_between.store(false, Ordering::Relaxed);
-    consumer.assign(&list)?;
-    // A partition that was paused when it was taken from us is still paused when it comes back.
-    consumer.resume(&list)
-}
-
-fn set_assigned(shared: &Shared, places: Vec<Place>) {
-    shared.assignments.fetch_add(1, Ordering::Relaxed);
-    if let Ok(mut assigned) = shared.assigned.lock() {
-        *assigned = places;
-    }
-}
-
-fn places(partitions: &TopicPartitionList) -> Vec<Place> {
-    let mut places: Vec<Place> = partitions
-        .elements()
-        .iter()
-        .filter_map(|element| Some((Topic::parse(element.topic())?, element.partition())))
-        .collect();
-    places.sort_unstable();
-    places
 }
 
 struct Polling {
