@@ -10,6 +10,7 @@ mod choreography;
 mod exploration;
 mod saga_model;
 mod seeds;
+mod faults;
 mod simulation;
 mod system;
 mod crash_matrix;

@@ -12,10 +12,9 @@ mod world;
 use std::time::Instant;
 
 use cells::Cells;
-use faults::Faults;
 use world::{Bug, World};
 
-use crate::seeds;
+use crate::{faults::Faults, seeds};
 
 const SEEDS: u64 = 1_000;
 const ORDERS: usize = 200;
@@ -60,9 +59,7 @@ fn whatever_happens_every_order_ends_and_all_adds_up() {
     let sums = seeds::run_all(first, count, |seed| run(seed, None), Sums::add);
     let sums = sums.unwrap_or_else(|failure| panic!("{failure}"));
     println!("{}", sums.cells.table());
-    for fault in Faults::ALL {
-        println!("{fault:40}{:>12}", sums.faults.0.get(fault).unwrap_or(&0));
-    }
+    let missing = sums.faults.tell(&faults::ALL);
     println!(
         "{count} seeds, {} orders completed, {} settled, {} steps, {} ms",
         sums.completed,
@@ -71,8 +68,6 @@ fn whatever_happens_every_order_ends_and_all_adds_up() {
         start.elapsed().as_millis()
     );
     if count >= SEEDS {
-        let missing: Vec<_> =
-            Faults::ALL.iter().filter(|fault| !sums.faults.0.contains_key(*fault)).collect();
         assert!(missing.is_empty(), "these faults never happened: {missing:?}");
         assert_eq!(sums.cells.never(), UNREACHABLE, "these cells were never hit");
     }

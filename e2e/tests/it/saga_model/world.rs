@@ -30,9 +30,9 @@ use uuid::Uuid;
 use super::{
     audit::{self, Audit},
     cells::Cells,
-    faults::Faults,
     traffic::{self, Asked, Door},
 };
+use crate::faults::Faults;
 use decide::Command;
 use outage::restored;
 use topics::Published;

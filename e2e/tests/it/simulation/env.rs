@@ -10,8 +10,8 @@ use super::{
     Bug,
     broker::{Broker, Sent},
     database::{Answer, Query},
-    faults::Faults,
 };
+use crate::faults::Faults;
 
 /// A process: its service and which replica of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

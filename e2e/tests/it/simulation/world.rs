@@ -13,11 +13,11 @@ use super::{
     consumer::Consumer,
     edge::Edge,
     env::{Due, Env, Who},
-    faults::Faults,
     process::Service,
     provider::Provider,
     site::Site,
 };
+use crate::faults::Faults;
 
 const SERVICES: usize = 3;
 /// Things go wrong for so long.
