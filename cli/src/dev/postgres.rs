@@ -47,12 +47,13 @@ pub(crate) async fn spawn(
         initdb.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-D"]).arg(&data);
         run_to_end(&mut initdb, &folder.log(&postgres.name)).await?;
     }
-    serve(postgres, &owner, &data, folder).await
+    serve(postgres, &[], &owner, &data, folder).await
 }
 
-/// Whatever is in its data folder: a primary, or a standby.
+/// Whatever is in its data folder: a primary, or a standby. `more` are settings of its role.
 pub(crate) async fn serve(
     postgres: &Postgres,
+    more: &[&str],
     owner: &Owner,
     data: &Path,
     folder: &Folder,
@@ -66,7 +67,7 @@ pub(crate) async fn serve(
     let connections = format!("max_connections={CONNECTIONS_MAX}");
     let settings =
         [&port_number, &listen, &connections, WAL_KEPT, "unix_socket_directories=", "log_checkpoints=off"];
-    for setting in settings {
+    for setting in settings.iter().chain(more) {
         server.args(["-c", setting]);
     }
     Process::spawn(&mut server, &folder.log(name))

@@ -33,7 +33,7 @@ pub async fn promote(dir: &Path, progress: bool) -> anyhow::Result<Status> {
 }
 
 async fn take_over(state: &mut State, folder: &Folder, progress: &Progress) -> anyhow::Result<()> {
-    let Some(standby) = state.standby.as_ref() else {
+    let Some(standby) = state.standby.as_mut() else {
         let text = format!("there is no standby in {}: fulfil dev up --cluster", folder.path().display());
         return Err(ended(Exit::NotFound, text));
     };
@@ -43,15 +43,21 @@ async fn take_over(state: &mut State, folder: &Folder, progress: &Progress) -> a
         return Err(ended(Exit::Refused, text));
     }
     if !standby.process.is_some_and(Process::is_alive) {
-        let (standby, primary) = (&standby.name, &primary.name);
-        let text = format!("{standby} does not run either: fulfil dev restart {primary}");
-        return Err(ended(Exit::Refused, text));
+        if !primary.is_former {
+            let (standby, primary) = (&standby.name, &primary.name);
+            let text = format!("{standby} does not run either: fulfil dev restart {primary}");
+            return Err(ended(Exit::Refused, text));
+        }
+        // An earlier call was cut off after it had given the primary up: what the standby has goes on.
+        standby.process = Some(standby::start(standby, primary, folder).await?);
+        folder.save(state)?;
     }
     let since = Instant::now();
     // Remembered before it is done: whatever happens from here on, nobody starts the old one as a primary again.
     state.postgres.is_former = true;
     folder.save(state)?;
     let Some(standby) = state.standby.as_mut() else { return Ok(()) };
+    postgres::wait_until_it_answers(standby, folder, progress).await?;
     progress.waiting_for(&format!("{} to take over", standby.name));
     let mut connection = postgres::admin(standby).await?;
     sqlx::raw_sql(standby::ALONE).execute(&mut connection).await?;

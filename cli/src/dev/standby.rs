@@ -39,14 +39,31 @@ pub(crate) async fn spawn(
         // What is emptied next may be the only other copy.
         admin(primary).await.context("the primary does not answer")?.close().await?;
         empty(&data)?;
-        let Postgres { host, port, .. } = primary;
-        let source = format!("host={host} port={port} user=postgres application_name={NAME}");
+        let source = source(primary);
         let mut copy = owner.command(&programs()?.join("pg_basebackup"));
         copy.args(["--write-recovery-conf", "--checkpoint=fast", "--dbname", &source, "--pgdata"]).arg(&data);
         run_to_end(&mut copy, &folder.log(&standby.name)).await.context("the primary could not be copied")?;
         standby.is_former = false;
     }
-    postgres::serve(standby, &owner, &data, folder).await
+    start(standby, primary, folder).await
+}
+
+/// With what it has.
+pub(crate) async fn start(
+    standby: &Postgres,
+    primary: &Postgres,
+    folder: &Folder,
+) -> anyhow::Result<Process> {
+    let owner = Owner::of_the_server()?;
+    let data = owner.data_folder(&folder.path().join(&standby.name))?;
+    // Said at every start: the primary can have another port than when it was copied.
+    let follows = format!("primary_conninfo={}", source(primary));
+    postgres::serve(standby, &[&follows], &owner, &data, folder).await
+}
+
+fn source(primary: &Postgres) -> String {
+    let Postgres { host, port, .. } = primary;
+    format!("host={host} port={port} user=postgres application_name={NAME}")
 }
 
 /// Ready is when the primary waits for it.
