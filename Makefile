@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
 
-.PHONY: help setup build demo test crash-matrix chaos cluster simulation long fuzz planted-bugs e2e-compose servers servers-down check
+.PHONY: help setup build demo test crash-matrix chaos cluster simulation upgrade long fuzz planted-bugs e2e-compose servers servers-down check
 
 help: ## What there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -39,11 +39,15 @@ simulation: setup ## Run the machinery over models of Postgres and Kafka, a hund
 e2e-compose: setup ## Run the end-to-end tests against the system in containers (needs Docker)
 	deploy/e2e-compose
 
+upgrade: setup ## Replace services by a next build of themselves under load, there, back and there again
+	next=$$(deploy/next) && FULFIL_NEXT=$$next deploy/with-servers cargo test --workspace --test it upgrade:: -- --ignored --nocapture
+
 # Tests that FULFIL_LONG makes long: the rows of e2e/README.md that say so.
 long_rows := positions_are_gapless_whatever snapshot_held dumps_hold_a_snapshot while_kafka_is_away minutes_doubles_and_buries rebalances_all_the_time \
 	a_crowd_of_slow a_backlog_of_a_million
 
 long: setup ## Have the failures that last for minutes in full, some hours (LONG=rebalances: those with that in their name)
+	$(if $(LONG),,$(MAKE) upgrade)
 	FULFIL_LONG=1 deploy/with-servers cargo test --workspace --test it -- --include-ignored --nocapture --test-threads 1 $(or $(LONG),$(long_rows))
 
 fuzz: setup ## Throw bytes at everything that reads strangers' bytes, FUZZ_SECONDS (600) a target

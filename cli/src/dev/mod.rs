@@ -114,6 +114,9 @@ struct RestartArgs {
     name: String,
     #[arg(long, value_name = "N", default_value_t = 0)]
     replica: u16,
+    /// Of a service: run another build of it, from this folder, until told otherwise
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
 }
 
 pub async fn run(args: DevArgs, output: Output) -> anyhow::Result<ExitCode> {
@@ -147,7 +150,8 @@ pub async fn run(args: DevArgs, output: Output) -> anyhow::Result<ExitCode> {
             }
         }
         DevCommand::Restart(args) => {
-            let status = restart(&args.folder.dir, &args.name, args.replica, true).await?;
+            let RestartArgs { folder, name, replica, programs } = args;
+            let status = restart(&folder.dir, &name, replica, programs.as_deref(), true).await?;
             if output.json {
                 output.object(&status)?;
             }

@@ -104,7 +104,14 @@ fn add_services(state: &mut State, replicas: Option<u16>) {
         for blueprint in &SERVICES {
             if !state.services.iter().any(|known| known.name == blueprint.name && known.replica == replica) {
                 let name = blueprint.name.to_owned();
-                state.services.push(Service { name, replica, http_port: 0, admin_port: 0, process: None });
+                state.services.push(Service {
+                    name,
+                    replica,
+                    http_port: 0,
+                    admin_port: 0,
+                    programs: None,
+                    process: None,
+                });
             }
         }
     }

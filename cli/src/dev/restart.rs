@@ -12,13 +12,23 @@ use super::{
 };
 use crate::exit::{Exit, ended};
 
-/// `name` is a service, `provider` or a server as the status names it; `replica` counts for services only.
+/// `name` is a service, `provider` or a server as the status names it; `replica` and `programs` count for services only.
+/// `programs` is the folder of another build of the service, of which it runs until another is named.
 ///
 /// # Errors
 /// As `up`. Where the new process fails, the old one is gone.
-pub async fn restart(dir: &Path, name: &str, replica: u16, progress: bool) -> anyhow::Result<Status> {
+pub async fn restart(
+    dir: &Path,
+    name: &str,
+    replica: u16,
+    programs: Option<&Path>,
+    progress: bool,
+) -> anyhow::Result<Status> {
     let folder = Folder::open_known(dir)?.ok_or_else(|| nothing_in(dir))?;
     let mut state = folder.load()?;
+    if programs.is_some() && !state.services.iter().any(|service| service.name == name) {
+        return Err(ended(Exit::Usage, format!("only a service has another build, and {name} is none")));
+    }
     let progress = Progress::new(progress);
     let restarted = match name {
         "provider" => restart_provider(&mut state, &folder, &progress).await,
@@ -28,7 +38,7 @@ pub async fn restart(dir: &Path, name: &str, replica: u16, progress: bool) -> an
         }
         name => match state.kafka.nodes.iter().position(|node| node.name == name) {
             Some(index) => restart_kafka(&mut state, index, &folder, &progress).await,
-            None => restart_service(&mut state, name, replica, &folder, &progress).await,
+            None => restart_service(&mut state, name, replica, programs, &folder, &progress).await,
         },
     };
     progress.finish();
@@ -84,6 +94,7 @@ async fn restart_service(
     state: &mut State,
     name: &str,
     replica: u16,
+    programs: Option<&Path>,
     folder: &Folder,
     progress: &Progress,
 ) -> anyhow::Result<()> {
@@ -91,6 +102,10 @@ async fn restart_service(
     let Some(position) = position else {
         return Err(absent(&format!("{name} {replica}"), state, folder));
     };
+    if let Some(programs) = programs {
+        let program = services::program_in(programs, name)?;
+        state.services[position].programs = program.parent().map(Path::to_owned);
+    }
     if let Some(process) = state.services[position].process.take() {
         services::stop(process).await?;
     }
@@ -123,21 +138,28 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("new");
         for name in ["nosuch", "kafka"] {
-            let error = restart(&dir, name, 0, false).await.unwrap_err();
+            let error = restart(&dir, name, 0, None, false).await.unwrap_err();
             assert_eq!(exit::of(&error), Exit::NotFound);
             assert!(!dir.exists(), "nothing is made for {name}");
         }
         let name = "order-service".to_owned();
-        let service = Service { name, replica: 1, http_port: 1, admin_port: 2, process: None };
+        let service =
+            Service { name, replica: 1, http_port: 1, admin_port: 2, programs: None, process: None };
         let kafka =
             Kafka { nodes: vec![Node { name: "kafka".to_owned(), ..Node::default() }], ..Kafka::default() };
         let postgres = Postgres { name: "postgres".to_owned(), ..Postgres::default() };
         let state = State { kafka, postgres, services: vec![service], ..State::default() };
         Folder::open(&dir).unwrap().save(&state).unwrap();
         for (name, replica) in [("nosuch", 1), ("order-service", 0), ("provider", 0)] {
-            let error = restart(&dir, name, replica, false).await.unwrap_err();
+            let error = restart(&dir, name, replica, None, false).await.unwrap_err();
             assert_eq!(exit::of(&error), Exit::NotFound, "{name}");
             assert!(error.to_string().ends_with("but kafka, postgres, order-service 1"), "{error}");
         }
+        let error = restart(&dir, "kafka", 0, Some(&dir), false).await.unwrap_err();
+        assert_eq!(exit::of(&error), Exit::Usage);
+        let elsewhere = parent.path().join("no-build");
+        let error = restart(&dir, "order-service", 1, Some(&elsewhere), false).await.unwrap_err();
+        assert_eq!(exit::of(&error), Exit::NotFound);
+        assert!(error.to_string().ends_with("no-build/order-service"), "{error}");
     }
 }

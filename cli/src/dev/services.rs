@@ -19,6 +19,7 @@ use super::{
     ready::wait_until,
     state::{Folder, Provider, Service, State},
 };
+use crate::exit::{Exit, ended};
 
 /// Longer than a service gives itself to finish what it has begun.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -91,7 +92,11 @@ pub(crate) async fn migrate(service: &Blueprint, state: &State, folder: &Folder)
 }
 
 pub(crate) fn spawn(service: &Service, state: &State, folder: &Folder) -> anyhow::Result<Process> {
-    let mut command = Command::new(program(&service.name)?);
+    let program = match &service.programs {
+        Some(folder) => program_in(folder, &service.name)?,
+        None => program(&service.name)?,
+    };
+    let mut command = Command::new(program);
     command.envs(settings(service, state)?);
     Process::spawn(&mut command, &log(service, folder.path()))
 }
@@ -170,6 +175,15 @@ fn through(state: &State) -> State {
     let mut state = state.clone();
     state.postgres.port = state.postgres.through.unwrap_or(state.postgres.port);
     state
+}
+
+/// That of another build.
+pub(crate) fn program_in(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let path = folder.join(name);
+    if !path.is_file() {
+        return Err(ended(Exit::NotFound, format!("there is no program {}", path.display())));
+    }
+    path.canonicalize().with_context(|| format!("{} cannot be found", path.display()))
 }
 
 /// The binaries lie side by side in the target folder, the tests of a crate one folder below.

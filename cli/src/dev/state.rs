@@ -74,6 +74,9 @@ pub(crate) struct Service {
     pub(crate) replica: u16,
     pub(crate) http_port: u16,
     pub(crate) admin_port: u16,
+    /// The folder of another build that it runs of; `None`: the one that lies beside us.
+    #[serde(default)]
+    pub(crate) programs: Option<PathBuf>,
     pub(crate) process: Option<Process>,
 }
 

@@ -1,6 +1,9 @@
 //! Killing, freezing and starting again, for a test that has the system alone.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use cli::dev::{self, ServerRole, Status};
@@ -17,7 +20,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
 impl System {
-    fn dir(&self) -> &std::path::Path {
+    fn dir(&self) -> &Path {
         self.dir.as_deref().unwrap_or_else(|| panic!("this system is not ours to stop and start"))
     }
 
@@ -59,7 +62,13 @@ impl System {
     }
 
     pub async fn restart_replica(&mut self, name: &str, replica: u16) {
-        let restarted = dev::restart(self.dir(), name, replica, false).await;
+        let restarted = dev::restart(self.dir(), name, replica, None, false).await;
+        self.status = restarted.unwrap_or_else(|error| panic!("{name} did not come back: {error:#}"));
+    }
+
+    /// As `fulfil dev restart --programs`: stopped in good order, and another build of it started.
+    pub async fn replace(&mut self, name: &str, replica: u16, programs: &Path) {
+        let restarted = dev::restart(self.dir(), name, replica, Some(programs), false).await;
         self.status = restarted.unwrap_or_else(|error| panic!("{name} did not come back: {error:#}"));
     }
 

@@ -39,16 +39,27 @@ fn every_planted_bug_applies_to_the_tree_and_says_who_sees_it() {
         let caught = field("Caught-by");
         let (_, test) = caught.split_once(' ').unwrap_or_else(|| panic!("{name} names no test"));
         assert!(test.contains("::"), "{name} names no test");
-        // Outside a repository it works on files alone.
-        let output = Command::new("git")
-            .args(["apply", "--check", "--whitespace=nowarn"])
-            .arg(fs::canonicalize(&path).unwrap())
-            .current_dir(&root)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_applies(&root, &path);
         found.push(name);
     }
     found.sort();
     assert_eq!(found, BUGS);
+}
+
+/// `make upgrade` builds it.
+#[test]
+fn the_patch_of_the_next_build_applies_to_the_tree() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    assert_applies(&root, &root.join("e2e/next.patch"));
+}
+
+fn assert_applies(root: &Path, patch: &Path) {
+    // Outside a repository it works on files alone.
+    let output = Command::new("git")
+        .args(["apply", "--check", "--whitespace=nowarn"])
+        .arg(fs::canonicalize(patch).unwrap())
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}: {}", patch.display(), String::from_utf8_lossy(&output.stderr));
 }

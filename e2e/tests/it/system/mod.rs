@@ -17,3 +17,4 @@ mod backlog;
 mod crowd;
 mod snapshot;
 mod disk_full;
+mod upgrade;
