@@ -59,6 +59,9 @@ pub struct ServiceStatus {
     pub admin: String,
     pub database: String,
     pub log: String,
+    /// The folder of another build that it runs of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs: Option<String>,
 }
 
 /// `None` where nothing was ever started in this folder.
@@ -130,6 +133,11 @@ impl Status {
             Column::Left("LOG"),
         ];
         output.table(&columns, rows);
+        for service in &self.services {
+            if let Some(folder) = &service.programs {
+                output.note(&format!("{} {} is another build, of {folder}", service.name, service.replica));
+            }
+        }
         Ok(())
     }
 }
@@ -147,6 +155,7 @@ pub(crate) async fn of(state: &State, folder: &Path) -> anyhow::Result<Status> {
             admin: services::admin_url(service),
             database: services::database_url(state, &service.name)?,
             log: services::log(service, folder).display().to_string(),
+            programs: service.programs.as_ref().map(|folder| folder.display().to_string()),
         });
     }
     Ok(Status {
