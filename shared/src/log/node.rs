@@ -36,8 +36,8 @@ fn split(url: &str) -> Option<(&str, &str, &str)> {
 /// A connection to the one that takes writes. `with` is asked of every server.
 ///
 /// # Errors
-/// [`Unfit::Standby`] where the URL names a standby alone. Of several of which one is a standby or away, that one is about to
-/// be promoted or to come back: [`StoreError::Unavailable`], which says what is wrong with the others.
+/// [`Unfit::Standby`] where the URL names a standby alone. Of several that are all standbys, away or set up wrongly, one can
+/// be promoted, come back or be mended: [`StoreError::Unavailable`], which says what is wrong with each.
 pub async fn primary(
     url: &str,
     with: impl Fn(PgConnectOptions) -> PgConnectOptions,
@@ -47,26 +47,17 @@ pub async fn primary(
         return open(&nodes.remove(0)).await;
     }
     let mut said = Vec::new();
-    let mut refused = None;
     for node in nodes {
         let name = format!("{}:{}", node.get_host(), node.get_port());
         match timeout(NODE_TIMEOUT, open(&node)).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(Unfit::Standby)) => said.push(format!("{name} is a standby")),
-            Ok(Err(Unfit::Store(StoreError::Unavailable(error)))) => said.push(format!("{name}: {error}")),
-            Ok(Err(unfit)) => refused = refused.or(Some((name, unfit))),
+            Ok(Err(unfit)) => said.push(format!("{name}: {unfit}")),
             Err(_) => said.push(format!("{name} does not answer")),
         }
     }
-    match refused {
-        // Nobody is left who could come back or be promoted.
-        Some((_, unfit)) if said.is_empty() => Err(unfit),
-        refused => {
-            said.extend(refused.map(|(name, unfit)| format!("{name}: {unfit}")));
-            let nobody = io::Error::other(format!("nobody takes writes: {}", said.join(", ")));
-            Err(StoreError::Unavailable(sqlx::Error::Io(nobody)).into())
-        }
-    }
+    let nobody = io::Error::other(format!("nobody takes writes: {}", said.join(", ")));
+    Err(StoreError::Unavailable(sqlx::Error::Io(nobody)).into())
 }
 
 async fn open(node: &PgConnectOptions) -> Result<PgConnection, Unfit> {
