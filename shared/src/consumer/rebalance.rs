@@ -19,12 +19,10 @@ use rdkafka::{
 };
 use tracing::{error, info, warn};
 
-use super::{
-    heard::{Change, Place, Position, Teller},
-    thread::BROKER_TIMEOUT,
-};
+use super::heard::{Change, Place, Position, Teller};
 use crate::contract::topics::Topic;
 
+pub(super) const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The loop answers between two batches. Past this we let the group go on without an answer.
 const REVOKE_WAIT_MAX: Duration = Duration::from_secs(10);
 

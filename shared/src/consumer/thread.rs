@@ -21,7 +21,7 @@ use tracing::{error, warn};
 
 use super::{
     heard::{Change, Heard, Place, Untold, queues},
-    rebalance::{Rebalance, Shared, assign, join},
+    rebalance::{BROKER_TIMEOUT, Rebalance, Shared, assign, join},
 };
 use crate::{
     broker::copied,
@@ -30,13 +30,13 @@ use crate::{
 
 /// How long one poll waits for a message; also how late an [`Ask`] can be seen.
 const POLL: Duration = Duration::from_millis(20);
-pub(super) const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each partition whose position is out of range says so; assigning anew once is enough, and not without end.
 const RESET_PAUSE: Duration = Duration::from_millis(500);
 /// A group that refuses every new member must not be asked without a pause.
 const REJOIN_PAUSE: Duration = Duration::from_millis(200);
 /// How often the client tells where its partitions end.
 const STATISTICS_MS: &str = "2000";
+
 pub struct ConsumerSettings {
     /// Group and instance included: [`crate::broker::BrokerSettings::consumer`].
     pub client: ClientConfig,
