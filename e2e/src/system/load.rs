@@ -79,6 +79,14 @@ impl Mix {
             ..Self::default()
         }
     }
+
+    /// With a provider that is silent about a fifth of them, so that one in ten expires.
+    pub fn silent() -> Self {
+        Self {
+            moods: &[(13, 40), (14, 200), (15, 10), (16, 30), (17, 20), (CONTRADICTED, 20)],
+            ..Self::default()
+        }
+    }
 }
 
 /// What somebody was told about an order, or a delivery of stock.
