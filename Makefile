@@ -47,8 +47,8 @@ long_rows := positions_are_gapless_whatever snapshot_held dumps_hold_a_snapshot 
 	a_crowd_of_slow a_backlog_of_a_million
 
 long: setup ## Have the failures that last for minutes in full, some hours (LONG=rebalances: those with that in their name)
-	$(if $(LONG),,$(MAKE) upgrade)
 	FULFIL_LONG=1 deploy/with-servers cargo test --workspace --test it -- --include-ignored --nocapture --test-threads 1 $(or $(LONG),$(long_rows))
+	$(if $(LONG),,$(MAKE) upgrade)
 
 fuzz: setup ## Throw bytes at everything that reads strangers' bytes, FUZZ_SECONDS (600) a target
 	deploy/fuzz

@@ -20,7 +20,7 @@ use crate::exit::{Exit, ended};
 /// copies it anew, since what it has can be ahead of the log that goes on.
 ///
 /// # Errors
-/// Refused while the primary runs: both would take writes.
+/// Refused while the primary runs, since both would take writes, and where neither runs, since either has all.
 pub async fn promote(dir: &Path, progress: bool) -> anyhow::Result<Status> {
     let folder = Folder::open_known(dir)?.ok_or_else(|| nothing_in(dir))?;
     let mut state = folder.load()?;

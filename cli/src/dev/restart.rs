@@ -26,11 +26,11 @@ pub async fn restart(
 ) -> anyhow::Result<Status> {
     let folder = Folder::open_known(dir)?.ok_or_else(|| nothing_in(dir))?;
     let mut state = folder.load()?;
-    if programs.is_some() && !state.services.iter().any(|service| service.name == name) {
-        return Err(ended(Exit::Usage, format!("only a service has another build, and {name} is none")));
-    }
     let progress = Progress::new(progress);
     let restarted = match name {
+        name if programs.is_some() && is_no_service(&state, name) => {
+            Err(ended(Exit::Usage, format!("only a service has another build, and {name} is none")))
+        }
         "provider" => restart_provider(&mut state, &folder, &progress).await,
         name if name == state.postgres.name => restart_postgres(&mut state, &folder, &progress).await,
         name if state.standby.as_ref().is_some_and(|standby| standby.name == name) => {
@@ -45,6 +45,12 @@ pub async fn restart(
     folder.save(&state)?;
     restarted?;
     status::of(&state, folder.path()).await
+}
+
+fn is_no_service(state: &State, name: &str) -> bool {
+    let servers = [&state.postgres].into_iter().chain(&state.standby).map(|server| &server.name);
+    let nodes = state.kafka.nodes.iter().map(|node| &node.name);
+    name == "provider" || nodes.chain(servers).any(|known| known == name)
 }
 
 async fn restart_kafka(
@@ -102,10 +108,17 @@ async fn restart_service(
     let Some(position) = position else {
         return Err(absent(&format!("{name} {replica}"), state, folder));
     };
+    let mut next = state.services[position].clone();
     if let Some(programs) = programs {
-        let program = services::program_in(programs, name)?;
-        state.services[position].programs = program.parent().map(Path::to_owned);
+        next.programs = services::other_build(programs)?;
     }
+    // The old one runs until the new one can.
+    let program = services::program_of(&next)?;
+    if programs.is_some() {
+        progress.waiting_for("the migrations");
+        services::migrate_by(&program, name, state, folder).await?;
+    }
+    state.services[position].programs = next.programs;
     if let Some(process) = state.services[position].process.take() {
         services::stop(process).await?;
     }
@@ -160,6 +173,7 @@ mod tests {
         let elsewhere = parent.path().join("no-build");
         let error = restart(&dir, "order-service", 1, Some(&elsewhere), false).await.unwrap_err();
         assert_eq!(exit::of(&error), Exit::NotFound);
-        assert!(error.to_string().ends_with("no-build/order-service"), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("no-build/order-service") && said.ends_with("--programs"), "{said}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     env,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -83,20 +83,26 @@ pub(crate) async fn wait_for_provider(
 }
 
 pub(crate) async fn migrate(service: &Blueprint, state: &State, folder: &Folder) -> anyhow::Result<()> {
-    let mut command = Command::new(program(service.name)?);
+    migrate_by(&program(service.name)?, service.name, state, folder).await
+}
+
+/// By another build of the service.
+pub(crate) async fn migrate_by(
+    program: &Path,
+    service: &str,
+    state: &State,
+    folder: &Folder,
+) -> anyhow::Result<()> {
+    let mut command = Command::new(program);
     command.arg("migrate").envs(&state.environment);
-    command.env("DATABASE_URL", postgres::url(state, service.database));
-    run_to_end(&mut command, &folder.log(service.name))
+    command.env("DATABASE_URL", database_url(state, service)?);
+    run_to_end(&mut command, &folder.log(service))
         .await
-        .with_context(|| format!("the database of {} could not be brought up to date", service.name))
+        .with_context(|| format!("the database of {service} could not be brought up to date"))
 }
 
 pub(crate) fn spawn(service: &Service, state: &State, folder: &Folder) -> anyhow::Result<Process> {
-    let program = match &service.programs {
-        Some(folder) => program_in(folder, &service.name)?,
-        None => program(&service.name)?,
-    };
-    let mut command = Command::new(program);
+    let mut command = Command::new(program_of(service)?);
     command.envs(settings(service, state)?);
     Process::spawn(&mut command, &log(service, folder.path()))
 }
@@ -177,13 +183,23 @@ fn through(state: &State) -> State {
     state
 }
 
-/// That of another build.
-pub(crate) fn program_in(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let path = folder.join(name);
-    if !path.is_file() {
-        return Err(ended(Exit::NotFound, format!("there is no program {}", path.display())));
+/// Of the build that the service runs of.
+pub(crate) fn program_of(service: &Service) -> anyhow::Result<PathBuf> {
+    let Some(folder) = &service.programs else { return program(&service.name) };
+    let path = folder.join(&service.name);
+    if path.is_file() {
+        return Ok(path);
     }
-    path.canonicalize().with_context(|| format!("{} cannot be found", path.display()))
+    let text = format!("there is no program {}: name another folder with --programs", path.display());
+    Err(ended(Exit::NotFound, text))
+}
+
+/// As it is remembered: `None` is the one beside us.
+pub(crate) fn other_build(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let folder = path::absolute(folder)?;
+    let ours = program("fulfil").and_then(|ours| Ok(ours.canonicalize()?)).ok();
+    let is_ours = ours.is_some() && folder.join("fulfil").canonicalize().ok() == ours;
+    Ok((!is_ours).then_some(folder))
 }
 
 /// The binaries lie side by side in the target folder, the tests of a crate one folder below.

@@ -10,9 +10,9 @@ use shared::{
         envelope::Raw,
         topics::Topic,
     },
-    log::connect::connect,
+    log::{HoldKind, connect::connect},
 };
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::{System, speak::structured, until};
@@ -43,11 +43,26 @@ impl System {
         dead_letter_id(group, topic.name(), partition, offset)
     }
 
-    /// How many messages of a key wait in a group.
+    /// How many messages of a key wait in a group, whatever for.
     pub async fn held(&self, group: &str, key: Uuid) -> i64 {
+        self.held_for(group, key, None).await
+    }
+
+    /// How many messages of a key a group cannot read, since they are of a newer build or about such.
+    pub async fn held_as_newer(&self, group: &str, key: Uuid) -> i64 {
+        self.held_for(group, key, Some(HoldKind::Newer)).await
+    }
+
+    async fn held_for(&self, group: &str, key: Uuid, kind: Option<HoldKind>) -> i64 {
         let mut connection = self.database(group).await;
-        let held = sqlx::query_scalar("select count(*) from held_message where key = $1")
+        // The projector's are rebuilt with its view.
+        let schema = if group == "projector" { "view" } else { "public" };
+        let count = format!(
+            "select count(*) from {schema}.held_message where key = $1 and ($2::text is null or kind = $2)"
+        );
+        let held = sqlx::query_scalar(AssertSqlSafe(count))
             .bind(key.to_string())
+            .bind(kind.map(HoldKind::as_str))
             .fetch_one(&mut connection)
             .await;
         held.unwrap_or_else(|error| panic!("the held messages of {group}: {error}"))

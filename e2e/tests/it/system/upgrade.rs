@@ -13,7 +13,6 @@ use e2e::system::{Edge, Load, Loading, Mix, Order, System, until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use shared::contract::topics::Topic;
-use sqlx::AssertSqlSafe;
 
 /// The folder of the next build's programs.
 const NEXT: &str = "FULFIL_NEXT";
@@ -47,12 +46,20 @@ async fn what_the_next_build_says_waits_for_it_and_nothing_of_it_is_lost() {
     println!("this build alone: an order on every partition within {:.1} s", took.everywhere.as_secs_f64());
     let [first, rest @ ..] = THERE;
     replace(&mut system, first, &next).await;
+    let sku = system.stocked(100).await;
+    let screened = Order::new(&sku, 2, 100);
+    let confirmed = Order::new(&sku, 1, 100);
+    system.publish(vec![screened.create(), confirmed.create()]).await;
     for reader in READERS {
-        let held = waits(&system, reader).await;
-        println!("{first} is the next build: {held} messages wait at {reader}");
+        cannot_read(&system, reader, &screened).await;
+        cannot_read(&system, reader, &confirmed).await;
     }
+    assert!(system.seen.has(screened.id, NEW_EVENT) && system.seen.has(confirmed.id, NEW_VERSION));
     for service in rest {
         replace(&mut system, service, &next).await;
+    }
+    for order in [&screened, &confirmed] {
+        assert_eq!(system.end(order.id).await, "completed");
     }
     let load = loading.stop().await;
     all_end(&system, &load, "on the way there").await;
@@ -61,20 +68,16 @@ async fn what_the_next_build_says_waits_for_it_and_nothing_of_it_is_lost() {
     // is about.
     let provider = system.status.provider_pid.unwrap();
     system.signal(provider, Signal::SIGSTOP);
-    let sku = system.stocked(100).await;
     let unanswered: Vec<Order> = (0..UNANSWERED).map(|_| Order::new(&sku, 2, 100)).collect();
     system.publish(unanswered.iter().map(Order::create).collect()).await;
     for order in &unanswered {
         system.happens(order.id, "fulfil.payment.requested.v1").await;
     }
-    let loading = Loading::start(load, edge.clone(), ORDERS_A_WAVE, WAVE_EVERY);
+    let loading = Loading::start(load, edge, ORDERS_A_WAVE, WAVE_EVERY);
     for service in BACK {
         replace(&mut system, service, &now).await;
     }
     system.signal(provider, Signal::SIGCONT);
-    for service in BACK {
-        println!("{service} is this build again: {} messages wait", waits(&system, service).await);
-    }
     // What is begun now is this build's, whatever waits beside it.
     let order = Order::new(&sku, 2, 100);
     system.publish(vec![order.create()]).await;
@@ -82,10 +85,7 @@ async fn what_the_next_build_says_waits_for_it_and_nothing_of_it_is_lost() {
     assert!(system.seen.has(order.id, OLD_VERSION) && !system.seen.has(order.id, NEW_EVENT));
     let load = loading.stop().await;
     for order in &unanswered {
-        until("its answer to wait", LIMIT, async || {
-            (system.held("order-service", order.id).await > 0).then_some(())
-        })
-        .await;
+        cannot_read(&system, "order-service", order).await;
         let refused = system.post("order-service", &format!("/orders/{}/cancel", order.id), &json!({})).await;
         assert_eq!(refused.status, 503, "nobody decides on what he cannot read: {refused:?}");
         assert_eq!(system.seen.end(order.id), None);
@@ -109,7 +109,7 @@ async fn what_the_next_build_says_waits_for_it_and_nothing_of_it_is_lost() {
         load.journal.accepted.len(),
         of_type(NEW_EVENT),
         of_type(NEW_VERSION),
-        of_type(OLD_VERSION)
+        of_type(OLD_VERSION),
     );
     adds_up(&system, &next);
 }
@@ -121,17 +121,12 @@ async fn replace(system: &mut System, service: &str, programs: &Path) {
     }
 }
 
-/// How many messages wait because they are of a newer build; there must be some soon.
-async fn waits(system: &System, service: &str) -> i64 {
-    let mut connection = system.database(service).await;
-    let table = if service == "projector" { "view.held_message" } else { "held_message" };
-    let count = format!("select count(*) from {table} where kind = 'newer'");
-    until(&format!("{service} to hold what it cannot read"), LIMIT, async || {
-        let held: i64 =
-            sqlx::query_scalar(AssertSqlSafe(count.as_str())).fetch_one(&mut connection).await.unwrap();
-        (held > 0).then_some(held)
+/// Within the limit: it holds what is about the order as newer than itself.
+async fn cannot_read(system: &System, service: &str, order: &Order) {
+    until(&format!("{service} to hold {}", order.id), LIMIT, async || {
+        (system.held_as_newer(service, order.id).await > 0).then_some(())
     })
-    .await
+    .await;
 }
 
 async fn all_end(system: &System, load: &Load, when: &str) {
@@ -148,9 +143,9 @@ async fn all_end(system: &System, load: &Load, when: &str) {
 
 /// Only the next build can read all of it.
 fn adds_up(system: &System, next: &Path) {
-    let status = Path::new(&system.service("order-service").log).ancestors().nth(2).unwrap();
+    let folder = Path::new(&system.service("order-service").log).ancestors().nth(2).unwrap();
     let audit =
-        Command::new(next.join("fulfil")).args(["doctor", "--audit", "--dir"]).arg(status).output().unwrap();
+        Command::new(next.join("fulfil")).args(["doctor", "--audit", "--dir"]).arg(folder).output().unwrap();
     let said = String::from_utf8_lossy(&audit.stdout);
     assert!(audit.status.success(), "{said}{}", String::from_utf8_lossy(&audit.stderr));
     println!("{said}");
