@@ -36,8 +36,7 @@ async fn whoever_dies_fails_or_stalls_anywhere_nothing_is_lost_or_made() {
     let (mut figures, since) = (Figures::default(), Instant::now());
     for round in &rounds {
         let begun = Instant::now();
-        // order-service owes itself nothing that falls due but for orders that expire.
-        load.mix = if round.path == "task" { Mix::silent() } else { Mix::contradicted() };
+        load.mix = round.mix();
         figures.add(run::round(&mut system, &mut load, &edge, round, seed).await);
         eprintln!("{:40} {:5.1} s", round.name(), begun.elapsed().as_secs_f64());
     }

@@ -1,5 +1,7 @@
 //! The boundaries, who passes them, and what is done to them there.
 
+use e2e::system::Mix;
+
 pub(crate) const ORDER: &str = "order-service";
 pub(crate) const INVENTORY: &str = "inventory-service";
 pub(crate) const PAYMENT: &str = "payment-service";
@@ -93,6 +95,16 @@ impl Round {
         };
         let action = if self.action == STALL { "stall" } else { self.action };
         format!("{} {action} at {hit}", self.point())
+    }
+
+    /// In which each service comes by often enough. order-service owes itself nothing that falls due but for orders that
+    /// expire, and of what nobody can read payment-service gets half.
+    pub(crate) fn mix(&self) -> Mix {
+        match self.path {
+            "task" => Mix::silent(),
+            "letter" => Mix { poison_per_mille: 200, ..Mix::contradicted() },
+            _ => Mix::contradicted(),
+        }
     }
 
     pub(crate) fn kills(&self) -> bool {
