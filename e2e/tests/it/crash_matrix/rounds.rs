@@ -98,11 +98,11 @@ impl Round {
     }
 
     /// In which each service comes by often enough. order-service owes itself nothing that falls due but for orders that
-    /// expire, and of what nobody can read payment-service gets half.
+    /// expire; of what nobody can read payment-service and the projector get half, and that is all that the projector publishes.
     pub(crate) fn mix(&self) -> Mix {
         match self.path {
             "task" => Mix::silent(),
-            "letter" => Mix { poison_per_mille: 200, ..Mix::contradicted() },
+            "letter" | "relay" => Mix { poison_per_mille: 200, ..Mix::contradicted() },
             _ => Mix::contradicted(),
         }
     }
