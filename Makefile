@@ -34,7 +34,7 @@ cluster: setup ## Kill the leaders of three brokers for five minutes, then the p
 	FULFIL_CLUSTER=$${FULFIL_CLUSTER:-whole} deploy/with-servers cargo test --workspace --test it cluster:: -- --nocapture
 
 simulation: setup ## Run the machinery over models of Postgres and Kafka, a hundred thousand seeds (FULFIL_SEEDS, FULFIL_SEED)
-	FULFIL_SEEDS=$${FULFIL_SEEDS:-100000} cargo test --release --package e2e --test it simulation -- --nocapture
+	FULFIL_SEEDS=$${FULFIL_SEEDS:-$$([ -n "$$FULFIL_SEED" ] && echo 1 || echo 100000)} cargo test --release --package e2e --test it simulation -- --nocapture
 
 e2e-compose: setup ## Run the end-to-end tests against the system in containers (needs Docker)
 	deploy/e2e-compose

@@ -7,13 +7,11 @@ use std::{
     thread,
 };
 
-/// `FULFIL_SEED`: that one. Else so many, or `FULFIL_SEEDS`. The first, and how many.
+/// The first, and how many: `FULFIL_SEED` alone is that one, with `FULFIL_SEEDS` so many from there on.
 pub(crate) fn asked(otherwise: u64) -> (u64, u64) {
     let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    match number("FULFIL_SEED") {
-        Some(seed) => (seed, 1),
-        None => (0, number("FULFIL_SEEDS").unwrap_or(otherwise)),
-    }
+    let (first, count) = (number("FULFIL_SEED"), number("FULFIL_SEEDS"));
+    (first.unwrap_or(0), count.unwrap_or(if first.is_some() { 1 } else { otherwise }))
 }
 
 /// Adds up what the runs came to. The failure with the lowest seed of those that were seen is told.
