@@ -112,7 +112,7 @@ async fn restart_service(
     if let Some(programs) = programs {
         next.programs = services::other_build(programs)?;
     }
-    // The old one runs until the new one can.
+    // Before anything is stopped: a build that is not there or cannot migrate must cost nobody his service.
     let program = services::program_of(&next)?;
     if programs.is_some() {
         progress.waiting_for("the migrations");
