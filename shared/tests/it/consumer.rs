@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -61,7 +64,7 @@ struct Member {
     group: Group,
     consumer: Consumer,
     heard: Heard,
-    assigned: usize,
+    assigned: Arc<AtomicUsize>,
     /// How often it was given partitions.
     assignments: usize,
     lost: Vec<String>,
@@ -81,7 +84,7 @@ impl Group {
             group: self.clone(),
             consumer,
             heard,
-            assigned: 0,
+            assigned: Arc::default(),
             assignments: 0,
             lost: Vec::new(),
             ended: None,
@@ -99,7 +102,7 @@ impl Member {
         let deadline = Instant::now() + DEADLINE;
         while !is_so(self) {
             assert_eq!(self.ended, None);
-            assert!(Instant::now() < deadline, "{} taken, {} assigned", self.group.taken(), self.assigned);
+            assert!(Instant::now() < deadline, "{} taken, {:?} assigned", self.group.taken(), self.assigned);
             let next = tokio::time::timeout(Duration::from_millis(50), self.heard.next(messages)).await;
             match next {
                 Err(_) => {}
@@ -123,7 +126,7 @@ impl Member {
                 assert!(before.unwrap_or_default() >= raw.offset, "{place:?}: nothing is skipped");
             }
             Next::Change(Change::Assigned { places, reply }) => {
-                self.assigned = places.len();
+                self.assigned.store(places.len(), Ordering::Relaxed);
                 self.assignments += 1;
                 let positions = self.group.positions.lock().unwrap();
                 let position =
@@ -131,8 +134,9 @@ impl Member {
                 reply.send(places.iter().map(position).collect()).unwrap();
             }
             Next::Change(Change::Revoked { reply }) => {
-                self.assigned = 0;
-                reply.send(()).unwrap();
+                self.assigned.store(0, Ordering::Relaxed);
+                // A thread that has waited for long enough lets the group go on.
+                let _ = reply.send(());
             }
             Next::Change(Change::DataLossSuspected(why)) => self.lost.push(why),
             Next::Change(Change::Fatal(why)) => self.ended = Some(why),
@@ -150,14 +154,11 @@ async fn what_was_paused_when_partitions_went_is_fetched_when_they_come_back() {
 
     // It takes nothing meanwhile, so the queue is full and its partitions are paused.
     let mut second = group.join(&broker, "second");
-    let shared = async {
-        let (a, b) = (
-            first.until(false, |member| member.assigned == 2),
-            second.until(false, |member| member.assigned == 2),
-        );
-        tokio::join!(a, b)
-    };
-    shared.await;
+    // Each answers until both have theirs: a group that waits for a member forms anew without it.
+    let halves = [first.assigned.clone(), second.assigned.clone()];
+    let has_half = |assigned: &Arc<AtomicUsize>| assigned.load(Ordering::Relaxed) == 2;
+    let are_halved = |_: &Member| halves.iter().all(has_half);
+    tokio::join!(first.until(false, are_halved), second.until(false, are_halved));
 
     let all = |member: &Member| member.group.taken() as i64 == MESSAGES;
     tokio::join!(first.until(true, all), second.until(true, all));
@@ -241,7 +242,7 @@ async fn a_member_whose_place_another_takes_ends() {
     let broker = Broker::new();
     let group = Group::default();
     let mut member = group.join(&broker, "only");
-    member.until(true, |member| member.assigned as i32 == PARTITIONS).await;
+    member.until(true, |member| member.assigned.load(Ordering::Relaxed) as i32 == PARTITIONS).await;
     let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     broker.cluster.request_errors(RDKafkaApiKey::Heartbeat, &[fenced]);
     member.until(true, |member| member.ended.is_some()).await;
