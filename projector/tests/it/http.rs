@@ -31,6 +31,7 @@ use shared::{
         topics::Topic,
     },
     http::finish,
+    log::StoreError,
     telemetry::Metrics,
 };
 use tower::ServiceExt;
@@ -45,6 +46,7 @@ use crate::{
 struct Api {
     database: Database,
     projection: Projection,
+    app: App,
     router: Router,
     broker: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
 }
@@ -62,8 +64,8 @@ impl Api {
             limits: Limits { completion: Duration::from_secs(300), compensation: Duration::from_secs(300) },
             commands: Commands::new(&BrokerSettings::new(broker.bootstrap_servers())).unwrap(),
         };
-        let router = finish(http::routes(app), &Metrics::new("projector", "test"));
-        Self { database, projection, router, broker }
+        let router = finish(http::routes(app.clone()), &Metrics::new("projector", "test"));
+        Self { database, projection, app, router, broker }
     }
 
     async fn call(&self, request: Request<Body>) -> Response<Body> {
@@ -284,6 +286,28 @@ async fn what_another_replica_commits_is_seen_by_who_waits_here() {
     let mut other = api.database.projection().await;
     let ((status, order), ()) = tokio::join!(api.get(&path), take_all(&mut other, messages));
     assert_eq!((status, &order["payment"]["status"]), (200, &json!("requested")));
+}
+
+#[tokio::test]
+async fn questions_to_a_server_that_fell_silent_give_their_turns_back() {
+    let api = Api::new().await;
+    let silent = || {
+        let app = api.app.clone();
+        tokio::spawn(async move {
+            app.read(|reading| async move {
+                let _reading = reading;
+                std::future::pending::<Result<(), StoreError>>().await
+            })
+            .await
+        })
+    };
+    // More than there are turns.
+    let questions: Vec<_> = (0..12).map(|_| silent()).collect();
+    for question in questions {
+        let answer = tokio::time::timeout(Duration::from_secs(60), question).await.unwrap().unwrap();
+        assert_eq!(answer.unwrap_err().status, 503);
+    }
+    assert_eq!(api.get("/orders").await.0, 200);
 }
 
 #[tokio::test]

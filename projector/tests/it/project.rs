@@ -31,7 +31,7 @@ use crate::sagas::{PARTITIONS, Path, World, interleave, place, world};
 
 pub(crate) struct Database {
     pub(crate) url: String,
-    connection: PgConnection,
+    pub(crate) connection: PgConnection,
     _trigger: Trigger,
     shutdown: shutdown::Shutdown,
 }

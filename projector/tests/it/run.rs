@@ -18,7 +18,7 @@ use shared::{
     consumer::{Consumer, ConsumerSettings},
     contract::{envelope::Raw, topics::Topic},
     http::Readiness,
-    shutdown,
+    process, shutdown,
 };
 use tokio::time::sleep;
 
@@ -72,7 +72,7 @@ async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
         let client = settings.consumer("projector", "one");
         let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
         let (consumer, heard) = Consumer::start(settings).unwrap();
-        let (readiness, letters) = (Readiness::new(&[shared::process::PARTITIONS]), AtomicUsize::new(0));
+        let (readiness, letters) = (Readiness::new(&[process::PARTITIONS]), AtomicUsize::new(0));
         let wake = || letters.store(1, Ordering::Relaxed);
         let running = project::run(projection, &consumer, heard, wake, &readiness, &token);
         let done = async {
@@ -95,4 +95,52 @@ async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
     let mut whole = Database::new().await;
     take_all(&mut whole.projection().await, interleave(&sent, &mut StdRng::seed_from_u64(9))).await;
     assert_eq!(database.view().await, whole.view().await);
+}
+
+/// Else a replica whose partition went to another one would never be ready again.
+#[tokio::test]
+async fn an_assignment_takes_back_the_suspicion_of_data_loss() {
+    let broker = broker();
+    let bootstrap = broker.bootstrap_servers();
+    let (world, _) = world(22, 5);
+    let messages = world.in_order();
+    publish(&bootstrap, &messages);
+    let mut database = Database::new().await;
+    let (topic, partition) = (messages[0].topic, messages[0].partition);
+    let there = messages.iter().filter(|raw| (raw.topic, raw.partition) == (topic, partition)).count();
+    sqlx::query("insert into position (topic, partition, next) values ($1, $2, $3)")
+        .bind(topic.name())
+        .bind(partition)
+        .bind(there as i64 + 1)
+        .execute(&mut database.connection)
+        .await
+        .unwrap();
+
+    let (trigger, token) = shutdown::manual();
+    let client = BrokerSettings::new(bootstrap.clone()).consumer("projector", "one");
+    let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
+    let (consumer, heard) = Consumer::start(settings).unwrap();
+    let readiness = Readiness::new(&[process::PARTITIONS]);
+    let running = project::run(database.unassigned(), &consumer, heard, || (), &readiness, &token);
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < deadline, "never {what}: {:?}", readiness.missing());
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let done = async {
+        let suspects = || {
+            readiness.missing().get(process::TOPICS).is_some_and(|why| why.starts_with("DATA_LOSS_SUSPECTED"))
+        };
+        until("suspected", &suspects).await;
+        // Now the topic has the position.
+        publish(&bootstrap, &messages);
+        consumer.reassign();
+        until("ready", &|| readiness.is_ready()).await;
+        trigger.stop();
+    };
+    let (result, ()) = tokio::join!(running, done);
+    result.unwrap();
+    consumer.stop(Duration::from_secs(5));
 }

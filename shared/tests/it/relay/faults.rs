@@ -48,6 +48,10 @@ async fn what_the_broker_finds_too_large_halts_the_relay_and_nothing_overtakes_i
     eventually("the relay halts", || matches!(handle.state(), State::Halted { .. })).await;
     let State::Halted { reason } = handle.state() else { unreachable!() };
     assert!(reason.contains("max.message.bytes of topic orders.events"), "{reason}");
+    // Nobody tells the relay of these, and HTTP must hear that they wait.
+    database.append(10).await;
+    let waiting = database.end - database.cursor(log::Lane::Events).await;
+    eventually("the backlog grows on", || handle.backlog() == waiting).await;
     relay.stop(DEADLINE).await;
 
     broker.cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
