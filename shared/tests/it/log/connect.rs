@@ -5,6 +5,10 @@ use shared::{
     log::connect::{Unfit, check, migrate},
 };
 use sqlx::Connection;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use super::*;
 
@@ -81,4 +85,39 @@ async fn a_connection_has_what_we_rest_on_whatever_its_role_says() {
             .unwrap();
         assert_eq!(found, value, "{setting}");
     }
+}
+
+/// One that lets nobody in: its host-based authentication was set up wrongly, say.
+async fn refusing_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            // First whether it speaks TLS, in eight bytes.
+            while let Ok(8) = client.read(&mut asked).await {
+                client.write_all(b"N").await.unwrap();
+            }
+            let refusal = b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry\0\0";
+            let length = (refusal.len() as u32 + 4).to_be_bytes();
+            client.write_all(&[b"E", &length[..], refusal].concat()).await.unwrap();
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn of_several_servers_one_that_refuses_us_is_named_and_ends_nobody() {
+    let url = testing::database().await;
+    let refusing = format!("127.0.0.1:{}", refusing_server().await);
+    let beside_the_primary = url.replacen('@', &format!("@{refusing},"), 1);
+    let mut connection = log::connect::connect(&beside_the_primary, "test").await.unwrap();
+    connection.ping().await.unwrap();
+    // The other one is away, and may come back.
+    let (before, _) = url.split_once('@').unwrap();
+    let nobody = log::connect::connect(&format!("{before}@{refusing},127.0.0.1:1/shop"), "test").await;
+    let Err(Unfit::Store(error)) = nobody else { panic!("{nobody:?}") };
+    assert!(error.is_infrastructure(), "{error}");
+    assert!(error.to_string().contains(&format!("{refusing}: ")), "{error}");
+    assert!(error.to_string().contains("no pg_hba.conf entry"), "{error}");
 }
