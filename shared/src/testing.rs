@@ -9,7 +9,7 @@ pub mod inbox;
 pub mod http;
 mod long;
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{env, fs, path::PathBuf};
 
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -60,17 +60,27 @@ pub async fn database() -> String {
         .unwrap_or_else(|error| {
             panic!("the test Postgres at {host}:{port} does not answer ({error}); {HOW_TO_START}")
         });
-    // Twelve tests that start together make twelve databases at once, on a slow disk for longer than the role's limit.
-    let statement_timeout = Duration::from_secs(60).as_millis();
-    sqlx::raw_sql(AssertSqlSafe(format!("set statement_timeout = {statement_timeout}")))
-        .execute(&mut connection)
-        .await
-        .unwrap_or_else(|error| panic!("the test Postgres refused a setting: {error}"));
+    // Twelve tests that start together make twelve databases at once.
+    be_patient(&mut connection).await;
     sqlx::raw_sql(AssertSqlSafe(format!("create database {name}")))
         .execute(&mut connection)
         .await
         .unwrap_or_else(|error| panic!("the test Postgres did not make database {name}: {error}"));
     format!("postgres://{TEST_ROLE}@{host}:{port}/{name}")
+}
+
+/// Takes the limits of the services' roles off a connection of the test itself: a service connects again where a slow
+/// machine made it pass one, a test does not.
+///
+/// # Panics
+/// Where the server refuses.
+pub async fn be_patient(connection: &mut PgConnection) {
+    let patience = "set statement_timeout = '60s'; set lock_timeout = '60s'; \
+                    set idle_in_transaction_session_timeout = '60s'";
+    sqlx::raw_sql(patience)
+        .execute(connection)
+        .await
+        .unwrap_or_else(|error| panic!("the test Postgres refused a setting: {error}"));
 }
 
 /// Compares a text with a file of the project; `UPDATE=1` writes the file instead.

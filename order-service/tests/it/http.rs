@@ -211,7 +211,7 @@ async fn a_command_whose_client_has_gone_is_decided_all_the_same() {
             }
         }
     };
-    time::timeout(Duration::from_secs(10), decided).await.unwrap();
+    time::timeout(Duration::from_secs(120), decided).await.unwrap();
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn a_full_inbox_and_a_stopped_engine_are_503_with_a_time_to_come_back() {
             }
         }
     };
-    let full = time::timeout(Duration::from_secs(10), full).await.unwrap();
+    let full = time::timeout(Duration::from_secs(120), full).await.unwrap();
     assert_eq!((full.status, full.header("retry-after")), (503, Some("1")), "{full:?}");
     assert_eq!(full.json()["code"], "unavailable");
 
@@ -258,7 +258,7 @@ async fn a_cancel_finds_room_where_an_order_finds_none() {
             tokio::task::yield_now().await;
         }
     };
-    time::timeout(Duration::from_secs(10), taken).await.unwrap();
+    time::timeout(Duration::from_secs(120), taken).await.unwrap();
     assert_eq!(service.say(&create).await.status, 503);
     let path = format!("/orders/{}/cancel", order_id());
     waiting
@@ -268,7 +268,7 @@ async fn a_cancel_finds_room_where_an_order_finds_none() {
             tokio::task::yield_now().await;
         }
     };
-    time::timeout(Duration::from_secs(10), taken).await.unwrap();
+    time::timeout(Duration::from_secs(120), taken).await.unwrap();
 }
 
 #[tokio::test]

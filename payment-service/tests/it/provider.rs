@@ -90,6 +90,11 @@ async fn both(behaviour: Behaviour) -> (tempfile::TempDir, Server, [Arc<dyn Paym
     (folder, server, providers)
 }
 
+/// Whom a test gives up before its late answers come.
+fn never_in_time() -> Behaviour {
+    Behaviour { late_ms: 3_600_000, ..Behaviour::default() }
+}
+
 /// `"yes"`, the code of a no, or `"silent"`.
 async fn ask(provider: &dyn PaymentProvider, payment: OrderId, operation: Operation, minor: i64) -> String {
     match provider.ask(request(payment, operation, minor)).await {
@@ -137,7 +142,7 @@ async fn the_amount_says_how_the_provider_behaves() {
         ),
         (1019, &[(Authorize, "yes"), (Refund, "not-captured"), (Capture, "yes"), (Void, "already-captured")]),
     ];
-    let (_folder, server, providers) = both(Behaviour::default()).await;
+    let (_folder, server, providers) = both(never_in_time()).await;
     for provider in providers {
         for (number, (minor, story)) in (1..).zip(stories) {
             for (operation, expected) in story {
@@ -155,7 +160,7 @@ async fn the_amount_says_how_the_provider_behaves() {
 
 #[tokio::test]
 async fn an_answer_that_came_too_late_is_in_the_record() {
-    let (_folder, server, providers) = both(Behaviour::default()).await;
+    let (_folder, server, providers) = both(never_in_time()).await;
     for provider in providers {
         let (late, never) = (payment(15), payment(14));
         give_up(&*provider, late, 115).await;

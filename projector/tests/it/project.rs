@@ -40,7 +40,8 @@ impl Database {
     pub(crate) async fn new() -> Self {
         let url = testing::database().await;
         schema::migrate(&url).await.unwrap();
-        let connection = schema::connection(&url, "test", schema::SERVED).await.unwrap();
+        let mut connection = schema::connection(&url, "test", schema::SERVED).await.unwrap();
+        testing::be_patient(&mut connection).await;
         let (trigger, shutdown) = shutdown::manual();
         Self { url, connection, _trigger: trigger, shutdown }
     }

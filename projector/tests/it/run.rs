@@ -49,7 +49,7 @@ fn publish(bootstrap: &str, messages: &[Raw]) {
         record.payload = raw.value.as_deref();
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
-    producer.flush(Duration::from_secs(20)).unwrap();
+    producer.flush(Duration::from_secs(120)).unwrap();
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
         let wake = || letters.store(1, Ordering::Relaxed);
         let running = project::run(projection, &consumer, heard, wake, &readiness, &token);
         let done = async {
-            let deadline = Instant::now() + Duration::from_secs(60);
+            let deadline = Instant::now() + Duration::from_secs(120);
             let wanted = if part == first { first.len() } else { messages.len() };
             while database.taken().await < wanted as i64 {
                 assert!(Instant::now() < deadline, "{} of {wanted}", database.taken().await);
@@ -123,7 +123,7 @@ async fn an_assignment_takes_back_the_suspicion_of_data_loss() {
     let readiness = Readiness::new(&[process::PARTITIONS]);
     let running = project::run(database.unassigned(), &consumer, heard, || (), &readiness, &token);
     let until = async |what: &str, holds: &dyn Fn() -> bool| {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while !holds() {
             assert!(Instant::now() < deadline, "never {what}: {:?}", readiness.missing());
             sleep(Duration::from_millis(50)).await;

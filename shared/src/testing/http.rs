@@ -47,7 +47,7 @@ pub async fn served(router: Router, limits: Limits) -> Served {
 }
 
 /// No answer of a test takes longer.
-const REPLY_MAX: Duration = Duration::from_secs(20);
+const REPLY_MAX: Duration = Duration::from_secs(120);
 
 impl Served {
     /// Sends JSON.

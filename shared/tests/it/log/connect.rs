@@ -52,17 +52,18 @@ async fn a_migration_waits_for_a_table_in_use_without_blocking_it() {
         async move { migrate(&url).await }
     });
     let mut other = connect(&url).await;
+    let mut waiting: Option<i32> = None;
     until(async || {
-        let waiting = "select count(*) > 0 from pg_stat_activity
+        let session = "select pid from pg_stat_activity
                        where datname = current_database() and application_name = 'migrate' and wait_event_type = 'Lock'";
-        sqlx::query_scalar(waiting).fetch_one(&mut other).await.unwrap()
+        waiting = sqlx::query_scalar(session).fetch_optional(&mut other).await.unwrap();
+        waiting.is_some()
     })
     .await;
     until(async || {
-        // It gave up at its lock time-out and comes again.
-        let gone = "select count(*) = 0 from pg_stat_activity
-                    where datname = current_database() and application_name = 'migrate'";
-        sqlx::query_scalar(gone).fetch_one(&mut other).await.unwrap()
+        // It gave up at its lock time-out and comes again, in a session of its own.
+        let gone = "select count(*) = 0 from pg_stat_activity where pid = $1";
+        sqlx::query_scalar(gone).bind(waiting).fetch_one(&mut other).await.unwrap()
     })
     .await;
     in_use.rollback().await.unwrap();

@@ -36,7 +36,9 @@ async fn database() -> String {
 }
 
 async fn connect(url: &str) -> PgConnection {
-    log::connect::connect(url, "test").await.unwrap()
+    let mut connection = log::connect::connect(url, "test").await.unwrap();
+    testing::be_patient(&mut connection).await;
+    connection
 }
 
 async fn fresh() -> PgConnection {
@@ -116,7 +118,7 @@ async fn tail(connection: &mut PgConnection) -> Vec<Recorded> {
 
 /// Waits for a condition.
 async fn until(mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     while !condition().await {
         assert!(std::time::Instant::now() < deadline, "it did not become so");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;

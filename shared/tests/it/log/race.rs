@@ -218,6 +218,8 @@ async fn a_call_that_waits_for_the_lock_without_its_client_doubles_nothing() {
         .await;
     };
     let mut old = connect(&url).await;
+    // The server would notice within a second, and then nothing were left of the call.
+    sqlx::query("set client_connection_check_interval = 0").execute(&mut old).await.unwrap();
     let lost = tokio::spawn({
         let batch = batch.clone();
         async move { log::append(&mut old, &batch).await }

@@ -1,5 +1,7 @@
 //! A log that lost its end takes it back from its own topics.
 
+use std::cell::Cell;
+
 use shared::relay::heal::{self, HealError, Refusal};
 
 use super::*;
@@ -25,7 +27,18 @@ async fn restored(broker: &Broker, all: usize, kept: usize) -> (Database, Databa
 }
 
 async fn missing(database: &mut Database, broker: &Broker) -> Result<Vec<Recorded>, HealError> {
-    heal::missing_events(&database.settings(broker.settings()), &mut database.connection).await
+    asked(&database.settings(broker.settings()), &mut database.connection).await
+}
+
+/// Again where the broker does not answer in time, as the services do.
+async fn asked(settings: &RelaySettings, connection: &mut PgConnection) -> Result<Vec<Recorded>, HealError> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match heal::missing_events(settings, connection).await {
+            Err(HealError::Broker(_)) if Instant::now() < deadline => {}
+            answer => return answer,
+        }
+    }
 }
 
 #[tokio::test]
@@ -82,20 +95,23 @@ async fn while_another_replica_appends_and_publishes_nothing_is_missing() {
     let settings = database.settings(broker.settings());
     let relay = relay::start(settings.clone(), metrics());
     let mut starting = log::connect::connect(&database.url, "starting").await.unwrap();
-    let done = std::cell::Cell::new(false);
+    let (done, appends) = (Cell::new(false), Cell::new(0));
     let ask = async {
-        for _ in 0..ASKED {
-            let missing = heal::missing_events(&settings, &mut starting).await.unwrap();
+        let mut times = 0;
+        // The other one is at work meanwhile.
+        while times < ASKED || appends.get() < ASKED {
+            let missing = asked(&settings, &mut starting).await.unwrap();
             assert_eq!(missing, [], "what the topics have, the log has had before");
+            times += 1;
         }
         done.set(true);
     };
     let write = async {
         while !done.get() {
             database.append(5).await;
+            appends.set(appends.get() + 1);
         }
     };
     tokio::join!(ask, write);
     relay.stop(DEADLINE).await;
-    assert!(database.end > 10 + ASKED as i64, "the other one was at work all the while");
 }

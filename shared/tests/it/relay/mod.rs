@@ -36,7 +36,7 @@ mod letters;
 mod heal;
 
 const PARTITIONS: i32 = 4;
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 const SERVICE: &str = "order-service";
 
 /// A broker of our own with the topics that order-service writes. Its messages go with it.
@@ -129,7 +129,8 @@ impl Database {
     async fn new() -> Self {
         let url = testing::database().await;
         log::connect::migrate(&url).await.unwrap();
-        let connection = log::connect::connect(&url, "test").await.unwrap();
+        let mut connection = log::connect::connect(&url, "test").await.unwrap();
+        testing::be_patient(&mut connection).await;
         Self { url, connection, end: 0, versions: BTreeMap::new() }
     }
 
