@@ -107,8 +107,10 @@ async fn database(service: &str, url: &str) -> anyhow::Result<(ServiceLog, Optio
     };
     // One snapshot for all of it.
     sqlx::query("begin isolation level repeatable read read only").execute(&mut connection).await?;
-    // Between two pages it computes, on a busy machine for longer than the role's limit, which is for writers.
-    sqlx::query("set local idle_in_transaction_session_timeout = '60s'").execute(&mut connection).await?;
+    // The role's limits are for writers: a reader computes between two pages, and takes whole tables.
+    let patience =
+        "set local idle_in_transaction_session_timeout = '60s'; set local statement_timeout = '60s'";
+    sqlx::raw_sql(patience).execute(&mut connection).await?;
     let mut log = ServiceLog { service: service.to_owned(), ..ServiceLog::default() };
     log.published = log::cursor(&mut connection, Lane::Events).await?;
     loop {

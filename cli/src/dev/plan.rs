@@ -147,6 +147,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::dev::ports::tests::alone;
 
     fn options(ports: Ports, replicas: Option<u16>) -> Options {
         Options { ports, replicas, ..Options::default() }
@@ -154,6 +155,7 @@ mod tests {
 
     #[test]
     fn addresses_and_replicas_stay_from_one_up_to_the_next() {
+        let _alone = alone();
         let mut state = State::default();
         plan(&mut state, &options(Ports::Auto, Some(2))).unwrap();
         assert_eq!(state.services.len(), 8);
@@ -164,6 +166,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_named_and_with_auto_another_is_found() {
+        let _alone = alone();
         let mut state = State::default();
         plan(&mut state, &options(Ports::Auto, None)).unwrap();
         let taken = state.kafka.nodes[0].port;
@@ -178,6 +181,7 @@ mod tests {
 
     #[test]
     fn a_cluster_has_three_brokers_and_two_databases_servers_and_stays_one() {
+        let _alone = alone();
         let mut state = State::default();
         plan(&mut state, &Options { cluster: true, ..options(Ports::Auto, None) }).unwrap();
         let names: Vec<&str> = state.kafka.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -192,6 +196,7 @@ mod tests {
 
     #[test]
     fn a_single_broker_is_not_made_a_cluster() {
+        let _alone = alone();
         let mut state = State::default();
         plan(&mut state, &options(Ports::Auto, None)).unwrap();
         let refusal = plan(&mut state, &Options { cluster: true, ..options(Ports::Auto, None) }).unwrap_err();
@@ -201,6 +206,7 @@ mod tests {
 
     #[test]
     fn servers_only_has_no_services() {
+        let _alone = alone();
         let mut state = State::default();
         plan(&mut state, &Options { servers_only: true, ..options(Ports::Auto, None) }).unwrap();
         assert!(state.services.is_empty() && state.provider.is_none());

@@ -45,11 +45,20 @@ impl FreePorts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use super::*;
+
+    /// For a test that listens: between two choices of ports another could take them.
+    pub(in super::super) fn alone() -> MutexGuard<'static, ()> {
+        static LISTENING: Mutex<()> = Mutex::new(());
+        LISTENING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     #[test]
     fn ports_are_given_out_once_and_out_of_the_way_of_outgoing_connections() {
+        let _alone = alone();
         let mut free = FreePorts::default();
         let mut ports: Vec<u16> = (0..40).map(|_| free.any().unwrap()).collect();
         assert!(ports.iter().all(|port| *port < 32_768));

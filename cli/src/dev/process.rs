@@ -150,8 +150,10 @@ fn append_to(log: &Path) -> anyhow::Result<File> {
 mod tests {
     use super::*;
 
+    const LIMIT: Duration = Duration::from_secs(60);
+
     fn sleeper(folder: &Path) -> Process {
-        Process::spawn(Command::new("sleep").arg("60"), &folder.join("log")).unwrap()
+        Process::spawn(Command::new("sleep").arg("600"), &folder.join("log")).unwrap()
     }
 
     #[tokio::test]
@@ -159,7 +161,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let process = sleeper(folder.path());
         assert!(process.is_alive());
-        assert!(process.stop(Signal::SIGTERM, Duration::from_secs(5)).await.unwrap());
+        assert!(process.stop(Signal::SIGTERM, LIMIT).await.unwrap());
         assert!(!process.is_alive());
     }
 
@@ -168,7 +170,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let process = sleeper(folder.path());
         process.signal(Signal::SIGSTOP).unwrap();
-        assert!(process.stop(Signal::SIGTERM, Duration::from_secs(5)).await.unwrap());
+        assert!(process.stop(Signal::SIGTERM, LIMIT).await.unwrap());
     }
 
     #[tokio::test]
@@ -177,8 +179,9 @@ mod tests {
         let log = folder.path().join("log");
         let script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
         let process = Process::spawn(Command::new("sh").args(["-c", script]), &log).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while !last_words(&log).contains("ready") && Instant::now() < deadline {
+        let deadline = Instant::now() + LIMIT;
+        while !last_words(&log).contains("ready") {
+            assert!(Instant::now() < deadline, "it never began");
             sleep(POLL).await;
         }
         assert!(!process.stop(Signal::SIGTERM, Duration::from_millis(200)).await.unwrap());

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Generous: a cold machine that compiles beside it takes ten times as long as a warm one.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// Asks `probe` until it agrees. It answers what is still missing, for people to read.
 pub(crate) async fn wait_until<P, F>(

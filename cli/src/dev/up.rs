@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use futures_util::future::try_join_all;
 use shared::broker::{BrokerSettings, topics::ensure_topics};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     kafka,
     plan::plan,
     ports::Ports,
     postgres,
-    process::Process,
+    process::{POLL, Process},
     progress::Progress,
+    ready,
     services::{self, SERVICES},
     standby,
     state::{Folder, State},
@@ -96,7 +97,16 @@ async fn start_services(
     let since = Instant::now();
     // -1 is the broker's default.
     let replication = kafka::replication(&state.kafka).unwrap_or(-1);
-    ensure_topics(&BrokerSettings::new(&state.kafka.bootstrap), PARTITIONS, replication).await?;
+    let broker = BrokerSettings::new(&state.kafka.bootstrap);
+    // A broker that has just been started may answer late, or not have found the others yet.
+    while let Err(error) = ensure_topics(&broker, PARTITIONS, replication).await {
+        let runs = state.kafka.nodes.iter().all(|node| lives(node.process));
+        if !runs || since.elapsed() >= ready::LIMIT {
+            return Err(error.into());
+        }
+        progress.waiting_for(&format!("the topics: {error}"));
+        sleep(POLL).await;
+    }
     progress.done("topics", since);
     start_provider(state, folder, progress).await?;
     let since = Instant::now();

@@ -1,10 +1,12 @@
 //! Arming the boundaries at which a process dies, fails or stalls, and whether it did.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use reqwest::StatusCode;
 
-use super::System;
+use super::{System, until};
+
+const DEATH_LIMIT: Duration = Duration::from_secs(60);
 
 /// A failpoint of one process, armed.
 #[derive(Clone, Debug)]
@@ -12,6 +14,7 @@ pub struct Armed {
     pub service: String,
     pub replica: u16,
     pub name: String,
+    pid: Option<i32>,
     admin: String,
     log: String,
     /// Of its log, before it was armed.
@@ -28,6 +31,7 @@ impl System {
             service: service.to_owned(),
             replica,
             name: name.to_owned(),
+            pid: found.pid,
             admin: found.admin.clone(),
             log: found.log.clone(),
             log_bytes,
@@ -40,6 +44,15 @@ impl System {
     /// Whoever died of it is unarmed already.
     pub async fn disarm(&self, armed: &Armed) {
         self.put(armed, "off").await;
+    }
+
+    /// Waits until whoever was hit is dead: it says so before it dies.
+    pub async fn dies(&mut self, armed: &Armed) {
+        until(&format!("{} to die of {}", armed.service, armed.name), DEATH_LIMIT, async || {
+            let found = self.refresh().await.service(&armed.service, armed.replica);
+            (found.and_then(|found| found.pid) != armed.pid).then_some(())
+        })
+        .await;
     }
 
     async fn put(&self, armed: &Armed, actions: &str) -> Option<StatusCode> {

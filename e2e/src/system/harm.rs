@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::System;
 
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
 impl System {

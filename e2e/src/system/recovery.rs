@@ -6,12 +6,14 @@ use std::{
 };
 
 use shared::contract::topics::partition_of;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
+use uuid::Uuid;
 
 use super::System;
 
 /// Not a target but the sign that something stands still for good.
 const STANDSTILL: Duration = Duration::from_secs(90);
+const HEARD: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(20);
 const PARTITIONS: i32 = 4;
 
@@ -24,15 +26,32 @@ pub struct Recovery {
 }
 
 impl System {
-    /// From the end of a fault; orders that ended before it do not count.
+    /// From the end of a fault; orders that ended before now do not count.
     ///
     /// # Panics
-    /// Where no order of some partition ends for a minute and a half.
+    /// Where no order of some partition ends for a minute and a half from now.
     pub async fn recovered(&self, ended: Instant) -> Recovery {
+        self.recovery(ended, |_| true).await
+    }
+
+    /// The same of orders that nothing had been heard of at the fault: of the others a replica that is dead for good may
+    /// have done its part before.
+    ///
+    /// # Panics
+    /// As [`System::recovered`].
+    pub async fn taken_over(&self, ended: Instant) -> Recovery {
+        // What was said before the fault is heard of by then.
+        sleep_until((ended + HEARD).into()).await;
+        let known = self.seen.begun();
+        self.recovery(ended, |order| !known.contains(&order.to_string())).await
+    }
+
+    async fn recovery(&self, ended: Instant, counts: impl Fn(&Uuid) -> bool) -> Recovery {
+        let begun = Instant::now();
         let before = self.seen.ended_after(0).len();
         let (mut first, mut partitions) = (None, BTreeSet::new());
         loop {
-            for order in self.seen.ended_after(before) {
+            for order in self.seen.ended_after(before).into_iter().filter(&counts) {
                 first.get_or_insert_with(|| ended.elapsed());
                 partitions.insert(partition_of(order.to_string().as_bytes(), PARTITIONS));
             }
@@ -41,8 +60,8 @@ impl System {
             {
                 return Recovery { first, everywhere: ended.elapsed() };
             }
-            let waited = ended.elapsed();
-            assert!(waited < STANDSTILL, "{waited:?} after the fault orders end only on {partitions:?}");
+            let waited = begun.elapsed();
+            assert!(waited < STANDSTILL, "after {waited:?} orders end only on {partitions:?}");
             sleep(POLL).await;
         }
     }

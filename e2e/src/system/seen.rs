@@ -91,6 +91,11 @@ impl Seen {
         self.lock().ended.get(count..).unwrap_or_default().to_vec()
     }
 
+    /// The orders and skus that anything was heard of.
+    pub fn begun(&self) -> HashSet<String> {
+        self.lock().stories.keys().cloned().collect()
+    }
+
     /// Messages on all topics, repeats included.
     pub fn count(&self) -> usize {
         self.lock().raws.len()

@@ -1,6 +1,9 @@
 //! What an edge can say to the system, and what it is answered.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use cli::kafka::{Delivered, Record, publish};
@@ -12,7 +15,7 @@ use uuid::Uuid;
 use super::{System, until};
 
 /// The longest way, over two silences of the provider, on a busy machine.
-const END_LIMIT: Duration = Duration::from_secs(60);
+const END_LIMIT: Duration = Duration::from_secs(180);
 
 /// One line of goods.
 #[derive(Clone, Debug)]
@@ -72,10 +75,16 @@ pub fn record(topic: Topic, key: impl ToString, value: &Value) -> Record {
 impl System {
     /// Publishes all, in this order per key, and says where each ended.
     pub async fn publish(&self, records: Vec<Record>) -> Vec<Delivered> {
-        let broker = self.broker.clone();
-        let published = tokio::task::spawn_blocking(move || publish(&broker, &records, None)).await;
-        let results = published.unwrap_or_else(|panic| panic!("{panic}"));
-        let results = results.unwrap_or_else(|error| panic!("nothing was published: {error:#}"));
+        let deadline = Instant::now() + END_LIMIT;
+        let results = loop {
+            let (broker, records) = (self.broker.clone(), records.clone());
+            let published = tokio::task::spawn_blocking(move || publish(&broker, &records, None)).await;
+            match published.unwrap_or_else(|panic| panic!("{panic}")) {
+                Ok(results) => break results,
+                // Nothing was sent: the broker did not say in time where its partitions are.
+                Err(error) => assert!(Instant::now() < deadline, "nothing was published: {error:#}"),
+            }
+        };
         results
             .into_iter()
             .map(|result| result.unwrap_or_else(|error| panic!("not delivered: {error}")))
@@ -129,6 +138,13 @@ impl System {
         sku
     }
 
+    /// Waits until so many of a sku are on hand and reserved: the events of the stock reach their topic by themselves,
+    /// sooner or later than the order's.
+    pub async fn stock_is(&self, sku: &str, levels: (i64, i64)) {
+        let is_so = async || (self.seen.levels(sku) == levels).then_some(());
+        until(&format!("the stock of {sku} to be {levels:?}"), END_LIMIT, is_so).await;
+    }
+
     /// What the provider has in its books about an order.
     pub async fn books(&self, order: Uuid) -> Option<Value> {
         let answer = self.call(Method::GET, &format!("{}/payments/{order}", self.provider()), None).await;
@@ -154,6 +170,15 @@ impl System {
             (self.get("projector", &path).await.body["status"] == status).then_some(())
         })
         .await;
+    }
+
+    /// Waits until the view answers.
+    pub async fn shows_something(&self) {
+        let answers = async || {
+            let view = self.get("projector", "/orders?limit=1").await;
+            view.status.is_success().then_some(())
+        };
+        until("the view to answer", END_LIMIT, answers).await;
     }
 
     /// How many orders of a sku the view shows in each status.

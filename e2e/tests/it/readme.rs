@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 const BEGIN: &str = "<!-- saga -->\n";
 const END: &str = "<!-- /saga -->";
-const VIEW_LIMIT: Duration = Duration::from_secs(30);
+const VIEW_LIMIT: Duration = Duration::from_secs(180);
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
@@ -29,8 +29,8 @@ fn the_saga_table_is_drawn_from_the_choreography() {
     }
 }
 
-/// What a reader types goes to the system of the tests: its addresses take the place of the usual ones, and curl fails
-/// where it is refused.
+/// What a reader types goes to the system of the tests: its addresses take the place of the usual ones, waits last as long
+/// as a slow machine needs, and curl fails where it is refused.
 #[tokio::test]
 async fn the_commands_of_the_readme_work() {
     let system = System::shared().await;
@@ -43,6 +43,7 @@ async fn the_commands_of_the_readme_work() {
     let http = |name: &str| system.service(name).http.clone();
     let replaced = [
         ("curl ", "curl --fail --show-error ".to_owned()),
+        ("--wait ", "--timeout 5m --wait ".to_owned()),
         ("127.0.0.1:9092", system.status.kafka.clone()),
         ("127.0.0.1:8081", http("order-service")),
         ("127.0.0.1:8080", http("projector")),

@@ -81,6 +81,7 @@ impl Api {
             if status != 503 || Instant::now() > deadline {
                 return (status, body);
             }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

@@ -20,6 +20,7 @@ async fn take(reads: &Reads) -> Reading {
             Ok(reading) => return reading,
             Err(error) => assert!(error.is_infrastructure() && Instant::now() < deadline, "{error}"),
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

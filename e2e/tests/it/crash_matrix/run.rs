@@ -83,10 +83,17 @@ pub(crate) async fn round(
         load.say(edge, wave).await;
         bring_back(system, round, &armed).await;
     }
-    let hit = armed.iter().filter(|armed| armed.was_hit()).count();
     for armed in &armed {
         system.disarm(armed).await;
     }
+    // Who came by since the last look counts too, and must be dead before the dead are looked for.
+    let hit: Vec<&Armed> = armed.iter().filter(|armed| armed.was_hit()).collect();
+    if round.kills() || round.path == "shutdown" {
+        for armed in &hit {
+            system.dies(armed).await;
+        }
+    }
+    let hit = hit.len();
     bring_back_all(system).await;
     system.all_accounted_for(load).await;
     system.adds_up_with(&load.journal.told).await;

@@ -42,7 +42,7 @@ async fn twelve_malformed_messages_become_twelve_dead_letters_with_every_byte_an
     for order in &good {
         assert_eq!(system.end(order.id).await, "completed");
     }
-    assert_eq!(system.seen.levels(&sku), (940, 0));
+    system.stock_is(&sku, (940, 0)).await;
     system.adds_up().await;
 }
 

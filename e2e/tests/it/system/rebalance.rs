@@ -1,6 +1,7 @@
 //! A stranger in every group: partitions are taken and given back all the time.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -15,8 +16,9 @@ use shared::{broker::BrokerSettings, contract::topics::Topic, testing::short_or_
 use tokio::time::sleep;
 
 const GROUPS: [&str; 4] = ["order-service", "inventory-service", "payment-service", "projector"];
-/// It comes and goes: a rebalance each time.
+/// At least: it comes and goes, a rebalance each time.
 const STAYS: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(50);
 const SEED: u64 = 10;
 const ORDERS_A_WAVE: usize = 10;
@@ -36,6 +38,11 @@ async fn rebalances_all_the_time_have_no_effect_on_what_becomes_of_orders() {
         thread::spawn(move || come_and_go(&broker, group, &stop, &given))
     });
     sleep(Duration::from_secs(short_or_long(8, 300))).await;
+    let least = short_or_long(1, 100);
+    let deadline = Instant::now() + LIMIT;
+    while given.load(Relaxed) < least && Instant::now() < deadline {
+        sleep(POLL).await;
+    }
     stop.store(true, Relaxed);
     for stranger in strangers {
         stranger.join().unwrap();
@@ -51,7 +58,6 @@ async fn rebalances_all_the_time_have_no_effect_on_what_becomes_of_orders() {
         load.journal.accepted.len(),
         since.elapsed().as_secs_f64()
     );
-    let least = short_or_long(1, 100);
     assert!(given >= least, "strangers were given partitions {given} times only");
     assert!(!load.journal.accepted.is_empty());
     assert_eq!(
@@ -70,24 +76,29 @@ fn come_and_go(broker: &BrokerSettings, group: &str, stop: &AtomicBool, given: &
         config.set("partition.assignment.strategy", "range").set("session.timeout.ms", "6000");
         let stranger: BaseConsumer = config.create().unwrap();
         stranger.subscribe(&topics).unwrap();
-        let mut has = false;
-        until_over(stop, || {
-            // Where nobody has committed yet there is nothing to read, which is an error.
-            let _ = stranger.poll(POLL);
-            if !has && stranger.assignment().is_ok_and(|assigned| assigned.count() > 0) {
-                has = true;
-                given.fetch_add(1, Relaxed);
-            }
-        });
+        let has = Cell::new(false);
+        // Not before it was given something, which a busy group takes its time for.
+        turns(
+            stop,
+            |since| since < STAYS || !has.get(),
+            || {
+                // Where nobody has committed yet there is nothing to read, which is an error.
+                let _ = stranger.poll(POLL);
+                if !has.get() && stranger.assignment().is_ok_and(|assigned| assigned.count() > 0) {
+                    has.set(true);
+                    given.fetch_add(1, Relaxed);
+                }
+            },
+        );
         stranger.unsubscribe();
         drop(stranger);
-        until_over(stop, || thread::sleep(POLL));
+        turns(stop, |since| since < STAYS, || thread::sleep(POLL));
     }
 }
 
-fn until_over(stop: &AtomicBool, mut turn: impl FnMut()) {
+fn turns(stop: &AtomicBool, goes_on: impl Fn(Duration) -> bool, mut turn: impl FnMut()) {
     let since = Instant::now();
-    while since.elapsed() < STAYS && !stop.load(Relaxed) {
+    while goes_on(since.elapsed()) && !stop.load(Relaxed) {
         turn();
     }
 }

@@ -6,7 +6,8 @@ use e2e::system::{Order, System, until};
 use nix::sys::signal::Signal;
 
 const WRITERS: [&str; 3] = ["order-service", "inventory-service", "payment-service"];
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
+const TRIES_MAX: usize = 2;
 const STOCK: i64 = 10_000;
 const CONSUMED: &str = "messaging_client_consumed_messages_total";
 const SENT: &str = "messaging_client_sent_messages_total";
@@ -18,13 +19,24 @@ async fn two_replicas_share_the_work_and_one_goes_on_when_the_other_is_killed() 
     system.scale(2).await;
     shared_by_now(&system, &sku).await;
 
-    let before = figures(&system, CONSUMED).await;
-    complete(&system, &sku, 200).await;
-    let after = figures(&system, CONSUMED).await;
-    for (service, (before, after)) in WRITERS.iter().zip(before.iter().zip(&after)) {
-        let taken = [after[0] - before[0], after[1] - before[1]];
-        let all: f64 = taken.iter().sum();
-        assert!(taken.iter().all(|taken| taken * 4.0 >= all), "{service}: {taken:?} of {all}");
+    // Where a busy machine cost one its session, the other has all of it for a while.
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let before = figures(&system, CONSUMED).await;
+        complete(&system, &sku, 200).await;
+        let after = figures(&system, CONSUMED).await;
+        let taken: Vec<[f64; 2]> = before
+            .iter()
+            .zip(&after)
+            .map(|(before, after)| [after[0] - before[0], after[1] - before[1]])
+            .collect();
+        let is_shared = |taken: &[f64; 2]| taken.iter().all(|one| one * 4.0 >= taken.iter().sum());
+        if taken.iter().all(is_shared) {
+            break;
+        }
+        assert!(tries < TRIES_MAX, "of {WRITERS:?} each replica took {taken:?}");
+        shared_by_now(&system, &sku).await;
     }
 
     // Both kinds of death: of who publishes, and of who only processes.

@@ -113,7 +113,15 @@ fn is_done_before(answer: &Appended) -> bool {
 }
 
 async fn tail(connection: &mut PgConnection) -> Vec<Recorded> {
-    log::tail(connection, 0, 10_000_000).await.unwrap()
+    let mut all: Vec<Recorded> = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |event| event.position);
+        let page = log::tail(connection, after, 10_000).await.unwrap();
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
 }
 
 /// Waits for a condition.

@@ -35,7 +35,9 @@ async fn asked(settings: &RelaySettings, connection: &mut PgConnection) -> Resul
     let deadline = Instant::now() + DEADLINE;
     loop {
         match heal::missing_events(settings, connection).await {
-            Err(HealError::Broker(_)) if Instant::now() < deadline => {}
+            Err(HealError::Broker(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             answer => return answer,
         }
     }
