@@ -25,7 +25,7 @@ fn begin() -> &'static Target {
     target
 }
 
-libfuzzer_sys::fuzz_target!(init: drop(TARGET.get_or_init(begin)), |input: &[u8]| {
+libfuzzer_sys::fuzz_target!(init: { TARGET.get_or_init(begin); }, |input: &[u8]| {
     let target = TARGET.get_or_init(begin);
     ALLOCATED.reset_peak_usage();
     let before = ALLOCATED.current_usage();
