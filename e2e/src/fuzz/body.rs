@@ -1,13 +1,21 @@
-//! HTTP requests: the routes that take a body, each with its service's own decider behind it, and what the payment
-//! provider answers.
+//! HTTP requests: the routes that take a body, each with its service's own decider behind it or, behind the projector's, a view
+//! that is away; and what the payment provider answers.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode};
 use inventory_service::Inventory;
 use order_service::Orders;
 use payment_service::{Payments, domain::record};
+use projector::{
+    commands::Commands,
+    http::App,
+    project::{lag::Lag, waiters::Waiters},
+    read_model::reads::Reads,
+    view::awaiting::Limits,
+};
 use shared::{
+    broker::BrokerSettings,
     contract::ids::StreamName,
     decider::{Decider, Folded, Streams, Told, Via},
     engine::inbox::{self, Answer, Asked, Unanswered},
@@ -18,14 +26,17 @@ use tower::ServiceExt;
 
 use super::frame::Frame;
 
-const ROUTES: u8 = 6;
+const ROUTES: u8 = 8;
+/// Where nobody listens.
+const NOWHERE: &str = "127.0.0.1:1";
 
-/// The routers of the three services, and where what they ask comes out.
+/// The routers, and where what those that decide ask comes out.
 struct Edge {
     runtime: Runtime,
     orders: (Router, mpsc::Receiver<Asked<Orders>>),
     stock: (Router, mpsc::Receiver<Asked<Inventory>>),
     payments: (Router, mpsc::Receiver<Asked<Payments>>),
+    letters: Router,
 }
 
 thread_local! {
@@ -41,6 +52,8 @@ pub fn run(input: &[u8]) {
         2 => format!("/stock/{key}/receive"),
         3 => format!("/stock/{key}/adjust"),
         4 => "/provider/callbacks".to_owned(),
+        6 => format!("/dead-letters/{key}/redrive"),
+        7 => format!("/dead-letters/{key}/discard"),
         _ => {
             let _ = serde_json::from_slice::<record::Said>(&frame.value);
             let _ = serde_json::from_slice::<record::Record>(&frame.value);
@@ -54,21 +67,23 @@ pub fn run(input: &[u8]) {
     // What cannot be a header does not reach a handler.
     let Ok(request) = request.body(Body::from(frame.value)) else { return };
     EDGE.with_borrow_mut(|edge| {
-        let Edge { runtime, orders, stock, payments } = edge;
+        let Edge { runtime, orders, stock, payments, letters } = edge;
         let status = runtime.block_on(async {
             match frame.choice % ROUTES {
                 0 | 1 => answered(&orders.0, &mut orders.1, &Orders::default(), request).await,
                 2 | 3 => answered(&stock.0, &mut stock.1, &Inventory, request).await,
-                _ => answered(&payments.0, &mut payments.1, &Payments::default(), request).await,
+                4 => answered(&payments.0, &mut payments.1, &Payments::default(), request).await,
+                _ => said(letters, request).await,
             }
         });
-        assert!(!status.is_server_error(), "answered {status}");
+        let is_away = frame.choice % ROUTES > 5 && status == StatusCode::SERVICE_UNAVAILABLE;
+        assert!(is_away || !status.is_server_error(), "answered {status}");
     });
 }
 
 impl Edge {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
         let (orders, asked_orders) = inbox::channel(10);
         let (stock, asked_stock) = inbox::channel(10);
@@ -78,8 +93,24 @@ impl Edge {
             orders: (order_service::http::routes(orders), asked_orders),
             stock: (inventory_service::http::routes(stock), asked_stock),
             payments: (payment_service::http::routes(payments), asked_payments),
+            letters: projector::http::routes(view_that_is_away()),
         }
     }
+}
+
+fn view_that_is_away() -> App {
+    let commands = Commands::new(&BrokerSettings::new(NOWHERE));
+    App {
+        reads: Reads::new(&format!("postgres://projector@{NOWHERE}/projector")),
+        waiters: Waiters::default(),
+        lag: Lag::new(chrono::DateTime::UNIX_EPOCH),
+        limits: Limits { completion: Duration::ZERO, compensation: Duration::ZERO },
+        commands: commands.unwrap_or_else(|error| panic!("no producer: {error}")),
+    }
+}
+
+async fn said(router: &Router, request: Request) -> StatusCode {
+    router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}).status()
 }
 
 /// Without what surrounds the handlers in a service, which would answer a panic.
@@ -96,7 +127,7 @@ async fn answered<D: Decider>(
         }
     };
     tokio::select! {
-        response = router.clone().oneshot(request) => response.unwrap_or_else(|never| match never {}).status(),
+        status = said(router, request) => status,
         () = deciding => unreachable!("the router asks as long as it lives"),
     }
 }

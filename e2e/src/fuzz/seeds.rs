@@ -25,7 +25,7 @@ pub fn messages() -> Vec<Vec<u8>> {
 
 pub fn bodies() -> Vec<Vec<u8>> {
     let id = "0198f3c2-0000-7000-8000-000000000001";
-    let bodies: [(u8, &str, &str); 10] = [
+    let bodies: [(u8, &str, &str); 13] = [
         (
             0,
             "",
@@ -44,6 +44,9 @@ pub fn bodies() -> Vec<Vec<u8>> {
             "",
             r#"{"payment_id":"0198f3c2-0000-7000-8000-000000000001","amount":{"minor":1,"currency":"EUR"},"authorize":{"outcome":"yes"},"capture":null,"void":null,"refund":null,"charges":1}"#,
         ),
+        (6, id, r#"{"by":"ann","reason":"mended","value_base64":"e30="}"#),
+        (6, id, r#"{"by":"ann","reason":"again"}"#),
+        (7, id, r#"{"by":"ann","reason":"no use"}"#),
     ];
     let frame = |(choice, key, body): (u8, &str, &str)| {
         let json = header("content-type", "application/json");
