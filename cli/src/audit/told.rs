@@ -35,6 +35,8 @@ pub enum Asked {
     Order { order_id: OrderId },
     /// A receipt or an adjustment under a reference.
     Stock { sku: Sku, reference: String },
+    /// That an order be cancelled, however often: done, refused by an event, or had been cancelled already.
+    Cancel { order_id: OrderId },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,7 +63,10 @@ pub(super) fn check(world: &World) -> Vec<Violation> {
     }
     for (asked, answers) in answers {
         let times = happened.get(asked).copied().unwrap_or(0);
-        let detail = if answers.contains(&Answer::Ok) {
+        let detail = if let Asked::Cancel { .. } = asked {
+            let is_lost = answers.contains(&Answer::Ok) && times == 0;
+            is_lost.then(|| "was accepted and nothing became of it".to_owned())
+        } else if answers.contains(&Answer::Ok) {
             (times != 1).then(|| format!("was accepted and is in the log {times} times"))
         } else if answers.contains(&Answer::Unknown) {
             (times > 1).then(|| format!("was not answered and is in the log {times} times"))
@@ -85,6 +90,12 @@ fn happened(world: &World) -> HashMap<Asked, usize> {
     for (_, message) in world.events() {
         let asked = match message {
             Message::Order(OrderEvent::Created(created)) => Asked::Order { order_id: created.order_id },
+            Message::Order(OrderEvent::Cancelled(cancelled)) => {
+                Asked::Cancel { order_id: cancelled.order_id }
+            }
+            Message::Order(OrderEvent::CancellationRejected(rejected)) => {
+                Asked::Cancel { order_id: rejected.order_id }
+            }
             Message::Stock(StockEvent::Received(received)) => match received.reference {
                 Some(reference) => Asked::Stock { sku: received.sku, reference },
                 None => continue,
@@ -106,6 +117,7 @@ fn events(world: &World) -> impl Iterator<Item = &Recorded> {
 fn name(asked: &Asked) -> String {
     match asked {
         Asked::Order { order_id } => order_id.to_string(),
+        Asked::Cancel { order_id } => format!("cancel of {order_id}"),
         Asked::Stock { sku, reference } => format!("{sku} {reference}"),
     }
 }

@@ -33,6 +33,7 @@ use uuid::Uuid;
 use super::{Mix, Order, Seen, System, mix::CONTRADICTED, record, structured, until};
 
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 const STOCK_LIMIT: Duration = Duration::from_secs(120);
 const SKUS: usize = 10;
 const STOCK: i64 = 400_000;
@@ -71,6 +72,8 @@ pub struct Load {
     rng: StdRng,
     skus: Vec<String>,
     last: Vec<Uuid>,
+    /// Orders over HTTP that got no answer, by their id, and the key they were asked for by.
+    unanswered: BTreeMap<Uuid, (Uuid, Order)>,
     /// Orders about whose payment the provider said no and has taken the money: it will say so later.
     pub(super) contradicted: Vec<Uuid>,
 }
@@ -134,6 +137,7 @@ impl Load {
             rng,
             skus,
             last: Vec::new(),
+            unanswered: BTreeMap::new(),
             contradicted: Vec::new(),
         }
     }
@@ -261,26 +265,24 @@ impl Load {
         self.said += (wave.orders.len() + wave.cancels.len() + wave.records.len()) as u64;
         for (key, order) in wave.orders {
             let edge = edge.clone();
-            calls.spawn(async move { create(&edge, key, &order).await });
+            self.unanswered.insert(order.id, (key, order.clone()));
+            calls.spawn(async move { vec![create(&edge, key, &order).await] });
         }
         let (broker, records, published) = (edge.broker.clone(), wave.records, wave.published);
         calls.spawn(async move { publish_all(broker, records, published).await });
         while let Some(told) = calls.join_next().await {
             self.note(told.unwrap_or_else(|panic| panic!("{panic}")));
         }
-        let mut receipts = JoinSet::new();
+        let mut told = JoinSet::new();
         for sku in wave.receipts {
             let edge = edge.clone();
-            receipts.spawn(async move { receive(&edge, &sku).await });
+            told.spawn(async move { receive(&edge, &sku).await });
         }
-        let mut calls = JoinSet::new();
         for order in wave.cancels {
             let edge = edge.clone();
-            calls.spawn(async move {
-                let url = format!("{}/orders/{order}/cancel", edge.orders);
-                edge.post(url, &json!({"reason": "changed my mind"})).await
-            });
+            told.spawn(async move { cancelled(&edge, order).await });
         }
+        let mut calls = JoinSet::new();
         for order in wave.callbacks {
             let edge = edge.clone();
             calls.spawn(async move {
@@ -288,10 +290,31 @@ impl Load {
                 edge.post(format!("{}/provider/callbacks", edge.payments), &body).await
             });
         }
-        // What they are answered is in the invariants of stock and money.
+        // What they are answered is in the invariants of money.
         calls.join_all().await;
-        let told = receipts.join_all().await;
+        let told = told.join_all().await;
         self.journal.told.extend(told);
+    }
+
+    /// Asks once more for every order that got no answer: by its key it is the same order.
+    ///
+    /// # Panics
+    /// Where it is refused or another one.
+    pub async fn ask_again(&mut self, edge: &Edge) {
+        for (id, (key, order)) in std::mem::take(&mut self.unanswered) {
+            let told = until(&format!("an answer to order {id}"), ANSWER_LIMIT, async || {
+                let told = create(edge, key, &order).await;
+                (told.answer != Answer::Unknown).then_some(told)
+            })
+            .await;
+            let stream = told.token.as_ref().map(|token| token.stream.as_str().to_owned());
+            assert_eq!(
+                (told.answer, stream),
+                (Answer::Ok, Some(format!("order-{id}"))),
+                "asked by key {key}"
+            );
+            self.note(vec![told]);
+        }
     }
 
     fn note(&mut self, told: Vec<Told>) {
@@ -303,16 +326,25 @@ impl Load {
                     Answer::Unknown => &mut self.journal.unknown,
                 };
                 orders.insert(order_id.uuid());
+                if told.answer != Answer::Unknown {
+                    self.unanswered.remove(&order_id.uuid());
+                }
             }
             self.journal.told.push(told);
         }
     }
 }
 
-async fn create(edge: &Edge, key: Uuid, order: &Order) -> Vec<Told> {
+async fn create(edge: &Edge, key: Uuid, order: &Order) -> Told {
     let body = json!({"user_id": order.user, "lines": order.data()["lines"], "currency": "EUR"});
     let request = edge.client.post(format!("{}/orders", edge.orders)).json(&body);
-    vec![Edge::ask(asked(order.id), request.header("Idempotency-Key", key.to_string())).await]
+    Edge::ask(asked(order.id), request.header("Idempotency-Key", key.to_string())).await
+}
+
+async fn cancelled(edge: &Edge, order: Uuid) -> Told {
+    let body = json!({"reason": "changed my mind"});
+    let request = edge.client.post(format!("{}/orders/{order}/cancel", edge.orders)).json(&body);
+    Edge::ask(Asked::Cancel { order_id: order_id(order) }, request).await
 }
 
 async fn receive(edge: &Edge, sku: &str) -> Told {
@@ -324,8 +356,11 @@ async fn receive(edge: &Edge, sku: &str) -> Told {
 }
 
 fn asked(order: Uuid) -> Asked {
-    let order_id = OrderId::new(order).unwrap_or_else(|| panic!("{order} is no order"));
-    Asked::Order { order_id }
+    Asked::Order { order_id: order_id(order) }
+}
+
+fn order_id(order: Uuid) -> OrderId {
+    OrderId::new(order).unwrap_or_else(|| panic!("{order} is no order"))
 }
 
 async fn publish_all(broker: BrokerSettings, records: Vec<Record>, published: Vec<Uuid>) -> Vec<Told> {

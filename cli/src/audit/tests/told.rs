@@ -82,6 +82,16 @@ fn a_receipt_that_was_accepted_and_is_lost_or_doubled_is_seen() {
 }
 
 #[test]
+fn a_cancel_that_was_accepted_and_came_to_nothing_is_seen() {
+    let cancel = |id| {
+        let asked = Asked::Cancel { order_id: order(id) };
+        Told { asked, answer: Answer::Ok, token: None }
+    };
+    assert_eq!(audit(&with([cancel(CANCELLED), cancel(CANCELLED)]), &QUIET), []);
+    broken(&with([cancel(COMPLETED)]), 8, &format!("cancel of {COMPLETED}"));
+}
+
+#[test]
 fn a_token_of_a_version_that_no_log_has_is_seen() {
     let token = Some(Token::new(format_stream(COMPLETED), 99));
     broken(&with([Told { token, ..told(COMPLETED, Answer::Ok) }]), 8, COMPLETED);

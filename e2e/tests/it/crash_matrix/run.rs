@@ -95,6 +95,7 @@ pub(crate) async fn round(
     }
     let hit = hit.len();
     bring_back_all(system).await;
+    load.ask_again(edge).await;
     system.all_accounted_for(load).await;
     system.adds_up_with(&load.journal.told).await;
     let action = if round.kills() { "abort" } else { round.action.split(':').next().unwrap_or_default() };
