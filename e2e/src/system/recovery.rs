@@ -5,15 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::Utc;
 use shared::contract::topics::partition_of;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::System;
 
 /// Not a target but the sign that something stands still for good.
 const STANDSTILL: Duration = Duration::from_secs(90);
-const HEARD: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(20);
 const PARTITIONS: i32 = 4;
 
@@ -34,16 +34,15 @@ impl System {
         self.recovery(ended, |_| true).await
     }
 
-    /// The same of orders that nothing had been heard of at the fault: of the others a replica that is dead for good may
+    /// The same of orders of which nothing was published before the fault: of the others a replica that is dead for good may
     /// have done its part before.
     ///
     /// # Panics
     /// As [`System::recovered`].
     pub async fn taken_over(&self, ended: Instant) -> Recovery {
-        // What was said before the fault is heard of by then.
-        sleep_until((ended + HEARD).into()).await;
-        let known = self.seen.begun();
-        self.recovery(ended, |order| !known.contains(&order.to_string())).await
+        let since_ms = Utc::now().timestamp_millis() - ended.elapsed().as_millis() as i64;
+        let is_new = |order: &Uuid| self.seen.story(*order).first().is_some_and(|told| told.at_ms > since_ms);
+        self.recovery(ended, is_new).await
     }
 
     async fn recovery(&self, ended: Instant, counts: impl Fn(&Uuid) -> bool) -> Recovery {

@@ -24,6 +24,8 @@ pub struct Told {
     pub message_type: String,
     pub data: Value,
     pub position: Option<i64>,
+    /// When it was published, by the machine's clock, in milliseconds.
+    pub at_ms: i64,
 }
 
 #[derive(Default)]
@@ -91,11 +93,6 @@ impl Seen {
         self.lock().ended.get(count..).unwrap_or_default().to_vec()
     }
 
-    /// The orders and skus that anything was heard of.
-    pub fn begun(&self) -> HashSet<String> {
-        self.lock().stories.keys().cloned().collect()
-    }
-
     /// Messages on all topics, repeats included.
     pub fn count(&self) -> usize {
         self.lock().raws.len()
@@ -150,6 +147,7 @@ fn told(raw: &Raw) -> Option<(String, Told)> {
     let value: Value = serde_json::from_slice(raw.value.as_deref()?).ok()?;
     let text = |name: &str| value[name].as_str().map(str::to_owned);
     let position = text("position").and_then(|position| position.parse().ok());
-    let told = Told { topic: raw.topic, message_type: text("type")?, data: value["data"].clone(), position };
+    let (message_type, data) = (text("type")?, value["data"].clone());
+    let told = Told { topic: raw.topic, message_type, data, position, at_ms: raw.timestamp_ms };
     Some((text("id")?, told))
 }

@@ -7,8 +7,8 @@ const POLL: Duration = Duration::from_millis(25);
 /// Asks until there is an answer.
 ///
 /// # Panics
-/// After `limit`, saying what was waited for. What this task slept too long is not counted: a machine that stood still
-/// gave nobody the time to do it.
+/// After `limit`, saying what was waited for. What this task slept too long is not counted, up to as much again: a
+/// machine that stood still gave nobody the time to do it.
 pub async fn until<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     let mut deadline = begun + limit;
@@ -21,6 +21,6 @@ pub async fn until<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut() ->
         assert!(!is_last, "waited {} s for {what}", begun.elapsed().as_secs());
         let slept = Instant::now();
         tokio::time::sleep(POLL).await;
-        deadline += slept.elapsed().saturating_sub(POLL);
+        deadline = (deadline + slept.elapsed().saturating_sub(POLL)).min(begun + limit * 2);
     }
 }

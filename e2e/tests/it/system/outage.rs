@@ -7,6 +7,8 @@ use e2e::system::{Order, System, record, structured, until};
 use nix::sys::signal::Signal;
 use rdkafka::{
     Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
 };
 use serde_json::json;
@@ -86,15 +88,18 @@ async fn what_becomes_of_the_groups_offsets_changes_nothing() {
     let sku = system.stocked(1_000).await;
     let before = complete(&system, &sku, 40).await;
     let groups = ["order-service", "inventory-service", "payment-service", "projector"];
-    for offset in [Offset::Beginning, Offset::End] {
+    for becomes in [Some(Offset::Beginning), Some(Offset::End), None] {
         for group in groups {
             system.signal(system.pid(group, 0), Signal::SIGKILL);
         }
-        // While nobody reads, somebody "resets" the groups.
+        // While nobody reads, somebody "resets" the groups, or deletes them.
         let more: Vec<Order> = (0..20).map(|_| Order::new(&sku, 1, 100)).collect();
         system.publish(more.iter().map(Order::create).collect()).await;
         for group in groups {
-            commit(&system, group, offset).await;
+            match becomes {
+                Some(offset) => commit(&system, group, offset).await,
+                None => delete(&system, group).await,
+            }
         }
         for group in groups {
             system.restart(group).await;
@@ -140,4 +145,14 @@ async fn commit(system: &System, group: &str, offset: Offset) {
         tokio::task::spawn_blocking(commit).await.unwrap().ok()
     };
     until("the group's offsets to be set", LIMIT, committed).await;
+}
+
+async fn delete(system: &System, group: &str) {
+    let admin: AdminClient<DefaultClientContext> = system.broker.admin().create().unwrap();
+    // Its members' sessions must be over.
+    until("the group to be deleted", LIMIT, async || {
+        let deleted = admin.delete_groups(&[group], &AdminOptions::new()).await;
+        deleted.is_ok_and(|groups| groups.iter().all(Result::is_ok)).then_some(())
+    })
+    .await;
 }
