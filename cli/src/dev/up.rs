@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use futures_util::future::try_join_all;
-use shared::broker::{BrokerSettings, topics::ensure_topics};
+use shared::broker::{
+    BrokerSettings,
+    topics::{TopicsError, ensure_topics},
+};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -100,8 +103,9 @@ async fn start_services(
     let broker = BrokerSettings::new(&state.kafka.bootstrap);
     // A broker that has just been started may answer late, or not have found the others yet.
     while let Err(error) = ensure_topics(&broker, PARTITIONS, replication).await {
+        let passes = matches!(error, TopicsError::Unreachable { .. } | TopicsError::Refused { .. });
         let runs = state.kafka.nodes.iter().all(|node| lives(node.process));
-        if !runs || since.elapsed() >= ready::LIMIT {
+        if !passes || !runs || since.elapsed() >= ready::LIMIT {
             return Err(error.into());
         }
         progress.waiting_for(&format!("the topics: {error}"));
