@@ -63,6 +63,6 @@ servers: build ## Start Kafka and Postgres for running single tests by hand
 servers-down: ## Stop those again
 	@$(fulfil) dev down --wipe --dir .servers/test
 
-check: setup ## Format and lints, as the gate has them
+check: setup ## Format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings

@@ -51,7 +51,7 @@ const BOUNDARIES: &[(&str, &str, &[&str], bool)] = &[
     ("shutdown", "drained", EVERYBODY, false),
 ];
 
-/// One of each kind, for the gate.
+/// For the gate: each path, and each way to die.
 pub(crate) const SMOKE: [&str; 10] = [
     "message.appending abort-soon at first",
     "message.appended abort at random",

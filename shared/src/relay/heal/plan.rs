@@ -19,7 +19,7 @@ pub struct SeenEvent {
 }
 
 /// Why the service must not start: the topics say something that the log contradicts, or not the whole of it.
-/// Waiting does not help; a person decides (`fulfil doctor --heal`).
+/// Waiting does not help; a person decides.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("position {position} is event {in_log} in the log and event {on_topic} on its topic")]
