@@ -21,6 +21,10 @@ const SHORT: (u64, u64, i64) = (8, 20, 5);
 /// Batches are larger: of 64 that append at once 63 are refused.
 const LONG: (u64, u64, i64) = (64, 1_000_000 / 64 / 100, 199);
 
+/// Inside the transaction, with the lock of all appends.
+const SLOW_MS: u32 = 10;
+const STALL_INSIDE_MS_MAX: u32 = 200;
+
 /// How often each fault happened: none may be zero.
 #[derive(Debug, Default)]
 struct Counted {
@@ -83,6 +87,7 @@ async fn write(
     let mut connection = writer_connection(&url).await;
     let mut appended: Vec<Recorded> = Vec::new();
     let mut seen = 0;
+    let stall_ms_max = short_or_long(50, 2_000);
     for _ in 0..batches {
         let count = random.random_range(1..=events_max);
         let version = appended.len() as i64;
@@ -92,11 +97,16 @@ async fn write(
                 event.position = position;
             }
             let batch = events(seen, new.clone());
+            if random.random_range(0..100) < 2 {
+                // What it has read is old by then.
+                counted.stalled.fetch_add(1, Relaxed);
+                tokio::time::sleep(Duration::from_millis(random.random_range(0..stall_ms_max))).await;
+            }
             let answer = match random.random_range(0..100) {
                 0..10 => {
                     // Dies before its commit.
                     counted.aborted.fetch_add(1, Relaxed);
-                    let answer = in_transaction(&mut connection, &batch, false).await;
+                    let answer = in_transaction(&mut connection, &batch, false, SLOW_MS).await;
                     answer.map(|answer| match answer {
                         Appended::Done { .. } => None,
                         other => Some(other),
@@ -104,7 +114,11 @@ async fn write(
                 }
                 10..13 => {
                     counted.stalled.fetch_add(1, Relaxed);
-                    in_transaction(&mut connection, &batch, true).await.map(Some)
+                    // One call in a hundred keeps all the others waiting.
+                    let is_long = random.random_range(0..3) == 0;
+                    let stall_ms =
+                        if is_long { random.random_range(0..STALL_INSIDE_MS_MAX) } else { SLOW_MS };
+                    in_transaction(&mut connection, &batch, true, stall_ms).await.map(Some)
                 }
                 _ => log::append(&mut connection, &batch).await.map(Some),
             };
@@ -147,11 +161,13 @@ async fn in_transaction(
     connection: &mut PgConnection,
     batch: &Append,
     commit: bool,
+    stall_ms: u32,
 ) -> Result<Appended, log::StoreError> {
     let mut transaction = connection.begin().await?;
     let answer = log::append(&mut transaction, batch).await?;
     if matches!(answer, Appended::Done { .. }) {
-        sqlx::query("select pg_sleep(0.01)").execute(&mut *transaction).await?;
+        let stall = f64::from(stall_ms) / 1_000.0;
+        sqlx::query("select pg_sleep($1)").bind(stall).execute(&mut *transaction).await?;
     }
     if commit {
         transaction.commit().await?;
