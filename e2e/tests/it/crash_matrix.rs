@@ -1,6 +1,6 @@
 //! Every boundary at which a process can die, fail or stall, hit for real: abort, abort a moment later, an error after
-//! which the outcome is unknown, a stall; at the first pass and at a random one where there are many. After each round every order ends and
-//! everything adds up.
+//! which the outcome is unknown, a stall; at the first pass and at a random one where there are many. After each round
+//! every order ends and everything adds up.
 //!
 //! `make crash-matrix` runs it whole, `FULFIL_CRASH_MATRIX=relay make crash-matrix` the rounds whose name has `relay` in it; the
 //! gate runs ten. A failpoint at which nobody was hit fails.
