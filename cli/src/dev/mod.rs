@@ -34,6 +34,7 @@ use clap::{Args, Subcommand};
 pub use addresses::{Addresses, ServiceAddresses, addresses};
 pub use down::down;
 pub use ports::Ports;
+pub use process::{Death, deaths};
 pub use promote::promote;
 pub use restart::restart;
 pub use status::{ServerRole, ServerStatus, ServiceStatus, Status, status};

@@ -6,8 +6,9 @@
 use std::{
     fs::{self, File, OpenOptions},
     os::unix::process::CommandExt,
-    path::Path,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -24,6 +25,22 @@ pub(crate) const POLL: Duration = Duration::from_millis(50);
 const LAST_WORDS_LINES: usize = 15;
 /// How long the kernel may take to bury what was sent SIGKILL.
 const BURIAL: Duration = Duration::from_secs(10);
+
+/// A process that we had started and that has ended, as the kernel says.
+#[derive(Clone, Debug)]
+pub struct Death {
+    pub pid: i32,
+    pub log: PathBuf,
+    pub status: ExitStatus,
+}
+
+/// A parent alone hears how a process ended, so it is remembered here, for as long as we live.
+static DEATHS: Mutex<Vec<Death>> = Mutex::new(Vec::new());
+
+/// The processes that this one has started and outlived, in the order in which they ended.
+pub fn deaths() -> Vec<Death> {
+    DEATHS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Process {
@@ -45,8 +62,13 @@ impl Process {
             .with_context(|| format!("{} cannot be started", command.get_program().to_string_lossy()))?;
         let pid = i32::try_from(child.id())?;
         let started_ticks = stat(pid).context("the process is gone before it was seen")?.started_ticks;
+        let log = log.to_owned();
         // Reaped as long as we live (tests start and kill dozens); after that init does it.
-        thread::spawn(move || child.wait());
+        thread::spawn(move || {
+            if let Ok(status) = child.wait() {
+                DEATHS.lock().unwrap_or_else(PoisonError::into_inner).push(Death { pid, log, status });
+            }
+        });
         Ok(Process { pid, started_ticks })
     }
 
@@ -163,6 +185,22 @@ mod tests {
         assert!(process.is_alive());
         assert!(process.stop(Signal::SIGTERM, LIMIT).await.unwrap());
         assert!(!process.is_alive());
+    }
+
+    #[tokio::test]
+    async fn how_a_process_ended_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let process = Process::spawn(Command::new("sh").args(["-c", "exit 3"]), &log).unwrap();
+        let deadline = Instant::now() + LIMIT;
+        let ended = loop {
+            if let Some(found) = deaths().into_iter().find(|ended| ended.log == log) {
+                break found;
+            }
+            assert!(Instant::now() < deadline, "it never ended");
+            sleep(POLL).await;
+        };
+        assert_eq!((ended.pid, ended.status.code()), (process.pid, Some(3)));
     }
 
     #[tokio::test]

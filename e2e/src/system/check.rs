@@ -1,8 +1,16 @@
 //! The end of a test: nobody died unnoticed, and everything adds up.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt,
+    time::{Duration, Instant},
+};
 
-use cli::audit::{Conservation, Rules, Sources, Told, Violation, audit, load, load_quiet};
+use cli::{
+    audit::{Conservation, Rules, Sources, Told, Violation, audit, load, load_quiet},
+    dev::{self, Death, ServerRole},
+};
+use nix::sys::signal::Signal;
 use shared::contract::envelope::Mode;
 use tokio::time::sleep;
 
@@ -12,6 +20,10 @@ const LOADS_MAX: usize = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 const QUIET_LIMIT: Duration = Duration::from_secs(200);
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+const REFUSED: i32 = 78;
+const STARTS_AGAIN: &str = "start again";
+/// What an armed process says before it dies.
+const ABORTED: &str = "action=\"abort";
 
 impl System {
     /// The invariants, with other tests at work: what must be true at any moment.
@@ -57,10 +69,20 @@ impl System {
     }
 
     async fn nobody_died(&mut self) {
-        if self.dir.is_none() {
-            return;
-        }
+        let Some(dir) = self.dir.clone() else { return };
         self.refresh().await;
+        let is_service = |ended: &Death| {
+            let name = ended.log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            ended.log.starts_with(&dir)
+                && self.status.services.iter().any(|known| name.starts_with(&known.name))
+        };
+        let fails_over = self.status.servers.iter().any(|server| server.role == ServerRole::Standby);
+        let fell: Vec<String> = dev::deaths()
+            .iter()
+            .filter(|ended| is_service(ended) && !is_meant(ended) && !(fails_over && has_seen_more(ended)))
+            .map(|Death { pid, log, status }| format!("{pid}: {status}, {}", log.display()))
+            .collect();
+        assert!(fell.is_empty(), "services ended as none should: {fell:?}");
         let dead: Vec<&str> = self
             .status
             .services
@@ -79,6 +101,22 @@ impl System {
             provider: self.status.provider.clone(),
         }
     }
+}
+
+/// In good order, or refusing to start, which is looked at where it is meant, or by the hand of a test.
+fn is_meant(ended: &Death) -> bool {
+    match ended.status.signal().map(Signal::try_from) {
+        None => matches!(ended.status.code(), Some(0 | REFUSED)),
+        Some(Ok(Signal::SIGKILL)) => true,
+        Some(Ok(Signal::SIGABRT)) => fs::read_to_string(&ended.log).is_ok_and(|log| log.contains(ABORTED)),
+        Some(_) => false,
+    }
+}
+
+/// Of a commit that the primary took with it: no other was told of it, and this one starts again.
+fn has_seen_more(ended: &Death) -> bool {
+    ended.status.code() == Some(1)
+        && fs::read_to_string(&ended.log).is_ok_and(|log| log.contains(STARTS_AGAIN))
 }
 
 /// A busy machine makes one of its many calls late.

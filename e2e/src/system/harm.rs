@@ -14,7 +14,7 @@ use nix::{
 
 use tokio::time::sleep;
 
-use super::System;
+use super::{System, until};
 
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
@@ -66,6 +66,16 @@ impl System {
         self.status = restarted.unwrap_or_else(|error| panic!("{name} did not come back: {error:#}"));
     }
 
+    /// Every service that does not run, as whoever runs it would.
+    pub async fn restart_dead(&mut self) {
+        let services = self.refresh().await.services.iter();
+        let dead = services.filter(|service| service.pid.is_none());
+        let dead: Vec<(String, u16)> = dead.map(|service| (service.name.clone(), service.replica)).collect();
+        for (service, replica) in dead {
+            self.restart_replica(&service, replica).await;
+        }
+    }
+
     /// As `fulfil dev restart --programs`: stopped in good order, and another build of it started.
     pub async fn replace(&mut self, name: &str, replica: u16, programs: &Path) {
         let restarted = dev::restart(self.dir(), name, replica, Some(programs), false).await;
@@ -94,12 +104,18 @@ impl System {
 
     /// Stopped in good order, and not started again.
     pub async fn stop(&mut self, name: &str) {
-        self.signal(self.pid(name, 0), Signal::SIGTERM);
-        let deadline = Instant::now() + STOP_LIMIT;
-        while self.refresh().await.service(name, 0).is_some_and(|service| service.pid.is_some()) {
-            assert!(Instant::now() < deadline, "{name} does not stop");
-            sleep(POLL).await;
-        }
+        self.terminate(name, 0).await;
+        self.refresh().await;
+    }
+
+    /// As `kill`: in good order, with exit code 0. How long that took.
+    pub async fn terminate(&self, name: &str, replica: u16) -> Duration {
+        let (pid, begun) = (self.pid(name, replica), Instant::now());
+        self.signal(pid, Signal::SIGTERM);
+        let ended = async || dev::deaths().into_iter().rfind(|ended| ended.pid == pid);
+        let ended = until(&format!("{name} (replica {replica}) to stop"), STOP_LIMIT, ended).await;
+        assert!(ended.status.success(), "{name} (replica {replica}) ended with {}", ended.status);
+        begun.elapsed()
     }
 
     pub async fn scale(&mut self, replicas: u16) {

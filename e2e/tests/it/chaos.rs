@@ -64,7 +64,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
             _ => system.recovered(ended).await,
         };
         tally.recovered(fault, took);
-        restart_dead(&mut system).await;
+        system.restart_dead().await;
         watch.assert_well();
         let pause = if long { PAUSE_MS } else { SHORT_PAUSE_MS };
         sleep(Duration::from_millis(rng.random_range(pause))).await;
@@ -73,7 +73,7 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     let load = loading.stop().await;
     proxy.change(|mode| mode.answers_to_lose = 0);
     system.wake_all();
-    restart_dead(&mut system).await;
+    system.restart_dead().await;
     system.scale(1).await;
     system.all_accounted_for(&load).await;
     let watched = watch.stop().await;
@@ -81,18 +81,4 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     system.adds_up_with(&load.journal.told).await;
     assert!(proxy.lost() > 0, "no answer was ever lost after its commit");
     tally.report(&system, &load, &watched, proxy.lost(), begun.elapsed());
-}
-
-async fn restart_dead(system: &mut System) {
-    system.refresh().await;
-    let dead: Vec<(String, u16)> = system
-        .status
-        .services
-        .iter()
-        .filter(|service| service.pid.is_none())
-        .map(|service| (service.name.clone(), service.replica))
-        .collect();
-    for (service, replica) in dead {
-        system.restart_replica(&service, replica).await;
-    }
 }

@@ -94,7 +94,7 @@ pub(crate) async fn round(
         }
     }
     let hit = hit.len();
-    bring_back_all(system).await;
+    system.restart_dead().await;
     load.ask_again(edge).await;
     system.all_accounted_for(load).await;
     system.adds_up_with(&load.journal.told).await;
@@ -115,14 +115,6 @@ async fn bring_back(system: &mut System, round: &Round, armed: &[Armed]) {
     }
     for armed in armed.iter().filter(|armed| armed.was_hit()) {
         restart_dead(system, &armed.service, armed.replica).await;
-    }
-}
-
-async fn bring_back_all(system: &mut System) {
-    let all: Vec<(String, u16)> =
-        system.status.services.iter().map(|service| (service.name.clone(), service.replica)).collect();
-    for (service, replica) in all {
-        restart_dead(system, &service, replica).await;
     }
 }
 
