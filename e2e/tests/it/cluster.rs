@@ -8,6 +8,7 @@
 mod brokers;
 
 use std::{
+    collections::BTreeSet,
     env,
     time::{Duration, Instant},
 };
@@ -18,11 +19,12 @@ use cli::{
 };
 use e2e::system::{Edge, Load, Loading, Mix, Recovery, System, until};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::{
-    contract::topics::Topic,
+    contract::{envelope::Raw, topics::Topic},
     log::connect::{Unfit, connect},
 };
+use sqlx::{Connection, PgConnection};
 use tokio::{
     sync::watch as channel,
     time::{sleep, timeout},
@@ -95,6 +97,8 @@ async fn nothing_acknowledged_is_lost_or_doubled_while_leaders_die_and_the_stand
         watch.assert_well();
         sleep(next.saturating_duration_since(Instant::now())).await;
     }
+    what_only_the_primary_has_is_not_published(&mut system).await;
+    watch.assert_well();
     if plan.without_standby {
         nothing_is_acknowledged_without_the_standby(&mut system).await;
         watch.assert_well();
@@ -111,6 +115,8 @@ async fn nothing_acknowledged_is_lost_or_doubled_while_leaders_die_and_the_stand
     }
     stop.send_replace(true);
     let load = loading.stop().await;
+    // Who read what a primary took with it has ended, to start again.
+    system.restart_dead().await;
     system.all_accounted_for(&load).await;
     let watched = watch.stop().await;
     system.shows_something().await;
@@ -146,6 +152,64 @@ async fn kill_leader(system: &mut System, brokers: &Brokers, topic: Topic) -> Re
     system.restart(&name).await;
     in_sync(brokers).await;
     recovery
+}
+
+/// A session that ends while its commit waits for the standby leaves a commit that everybody sees and nobody was told
+/// of. Its server may die for good, so the relay does not tell of it either before the standby has it.
+async fn what_only_the_primary_has_is_not_published(system: &mut System) {
+    let standby = server(system, ServerRole::Standby);
+    let url = format!("postgres://postgres@{}/inventory_service", system.status.postgres);
+    let mut primary = PgConnection::connect(&url).await.unwrap();
+    system.signal(system.server_pid(&standby), Signal::SIGKILL);
+    // Its last process may confirm something yet.
+    let waits_alone = "select exists (select from pg_stat_activity where datname = 'inventory_service'
+                                      and application_name = 'inventory-service' and wait_event = 'SyncRep')
+                              and not exists (select from pg_stat_replication)";
+    until("an append that waits for the standby", LIMIT, async || holds(&mut primary, waits_alone).await)
+        .await;
+    let confirmed = end(&mut primary).await;
+    let unconfirmed = until("a commit that nobody was told of", LIMIT, async || {
+        let ends =
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'inventory_service'
+                    and application_name = 'inventory-service' and wait_event = 'SyncRep'";
+        sqlx::query(ends).execute(&mut primary).await.unwrap();
+        Some(confirmed + 1..=end(&mut primary).await).filter(|positions| !positions.is_empty())
+    })
+    .await;
+    let relay_waits = "select exists (select from pg_stat_activity
+                                      where application_name = 'inventory-service relay' and wait_event = 'SyncRep')";
+    until("the relay to wait for the standby", LIMIT, async || holds(&mut primary, relay_waits).await).await;
+    let published = |system: &System| {
+        let topics = [Topic::InventoryEvents, Topic::InventoryStock];
+        let raws = topics.into_iter().flat_map(|topic| system.seen.on(topic));
+        let positions = raws.filter_map(|raw| position(&raw));
+        positions.filter(|position| unconfirmed.contains(position)).collect::<BTreeSet<i64>>()
+    };
+    assert_eq!(published(system), BTreeSet::new(), "of {unconfirmed:?}, which the standby does not have");
+    let ended = Instant::now();
+    system.restart(&standby).await;
+    let all = async || (published(system).len() == unconfirmed.clone().count()).then_some(());
+    until("what the standby has to be published", LIMIT, all).await;
+    let recovery = system.recovered(ended).await;
+    eprintln!(
+        "{unconfirmed:?} of inventory-service was not published without {standby}; {}",
+        said(&recovery)
+    );
+}
+
+async fn holds(primary: &mut PgConnection, question: &'static str) -> Option<()> {
+    sqlx::query_scalar::<_, bool>(question).fetch_one(primary).await.unwrap().then_some(())
+}
+
+async fn end(primary: &mut PgConnection) -> i64 {
+    let end = sqlx::query_scalar("select coalesce(max(position), 0) from event");
+    end.fetch_one(primary).await.unwrap()
+}
+
+/// As a reader without our code sees it.
+fn position(raw: &Raw) -> Option<i64> {
+    let value: Value = serde_json::from_slice(raw.value.as_deref()?).ok()?;
+    value["position"].as_str()?.parse().ok()
 }
 
 /// Not by a long time-out: by a primary that waits.

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 /// The bugs that the tests must see.
-const BUGS: [&str; 13] = [
+const BUGS: [&str; 14] = [
     "append-without-compare",
     "cursor-before-acks",
     "deadline-ignores-lag",
@@ -16,6 +16,7 @@ const BUGS: [&str; 13] = [
     "no-source-versions",
     "no-tombstone",
     "positions-outside-the-transaction",
+    "relay-before-the-standby",
     "transient-as-poison",
 ];
 

@@ -62,7 +62,13 @@ impl Store {
     async fn connected(&mut self) -> Result<&mut PgConnection, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect::connect(&self.url, self.name).await.map_err(Unfit::after_start)?,
+            None => {
+                let mut connection =
+                    connect::connect(&self.url, self.name).await.map_err(Unfit::after_start)?;
+                // A server that came back shows what it had not confirmed when it crashed.
+                log::confirm(&mut connection).await?;
+                connection
+            }
         };
         Ok(self.connection.insert(connection))
     }

@@ -32,5 +32,5 @@ pub use position::{count_attempt, count_start, positions};
 pub use request::*;
 pub use snapshot::snapshots;
 pub use store::{NewEvent, append_to_stream, read_log, read_stream, stream_version};
-pub use tail::{end, last, tail};
+pub use tail::{confirm, end, last, tail};
 pub use task::{DueTasks, due_tasks, tasks_of_kind};

@@ -28,6 +28,21 @@ pub async fn tail(
     Ok(events)
 }
 
+/// Returns once all that this connection has read is on the synchronous standby too, where there is one.
+///
+/// A session that is ended while its commit waits for the standby leaves a commit that others see and nobody was told
+/// of; it is lost with its server. What must not be lost (a message, an answer) is not made of it before this.
+pub async fn confirm(connection: &mut PgConnection) -> Result<(), StoreError> {
+    // A commit of our own, with nothing in it, waits for all before it, even where the session's others do not.
+    sqlx::query(
+        "select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'fulfil', '')
+         where current_setting('synchronous_standby_names') <> ''",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The last event: its position and id; 0 and none where there is no event.
 pub async fn last(connection: &mut PgConnection) -> Result<(i64, Option<Uuid>), StoreError> {
     let last = sqlx::query_as("select position, event_id from event order by position desc limit 1")

@@ -79,7 +79,9 @@ impl Session {
         after: i64,
         limit: usize,
     ) -> Result<Vec<crate::contract::envelope::Recorded>, SessionError> {
-        answered(log::tail(&mut self.connection, after, limit as i64)).await
+        let events = answered(log::tail(&mut self.connection, after, limit as i64)).await?;
+        self.confirm(!events.is_empty()).await?;
+        Ok(events)
     }
 
     pub(super) async fn letters(
@@ -87,7 +89,17 @@ impl Session {
         after: i64,
         limit: usize,
     ) -> Result<Vec<NumberedLetter>, SessionError> {
-        answered(log::letters_after(&mut self.connection, after, limit as i64)).await
+        let letters = answered(log::letters_after(&mut self.connection, after, limit as i64)).await?;
+        self.confirm(!letters.is_empty()).await?;
+        Ok(letters)
+    }
+
+    /// What is published must not be lost with its server.
+    async fn confirm(&mut self, is_needed: bool) -> Result<(), SessionError> {
+        if is_needed {
+            answered(log::confirm(&mut self.connection)).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn save_cursor(&mut self, lane: Lane, to: i64) -> Result<(), SessionError> {
