@@ -6,6 +6,7 @@ pub mod stock;
 pub mod event;
 pub mod topic;
 pub mod dlq;
+pub mod consumer;
 pub mod dev;
 pub mod demo;
 pub mod doctor;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use cli::{demo, dev, dlq, doctor, event, exit, order, output::Output, stock, topic};
+use cli::{consumer, demo, dev, dlq, doctor, event, exit, order, output::Output, stock, topic};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -33,6 +33,8 @@ enum Command {
     Topic(topic::TopicArgs),
     /// Dead letters: look, mend, redrive, discard
     Dlq(dlq::DlqArgs),
+    /// The loops of the services: how they stand, and to let them go on
+    Consumer(consumer::ConsumerArgs),
     /// Is it up, is it keeping up, and does everything add up
     Doctor(doctor::DoctorArgs),
     /// One order down each path of the saga, told as it happens
@@ -70,6 +72,7 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Event(args) => event::run(args, output).await,
         Command::Topic(args) => topic::run(args, output).await,
         Command::Dlq(args) => dlq::run(args, output).await,
+        Command::Consumer(args) => consumer::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
         Command::Dev(args) => dev::run(args, output).await,

@@ -77,6 +77,48 @@ pub struct Place {
     pub local: Option<dev::Addresses>,
 }
 
+/// The admin port of one process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Admin {
+    pub service: String,
+    pub replica: u16,
+    pub url: String,
+}
+
+/// By the contract.
+const ADMIN_PORTS: [(&str, u16); 4] =
+    [("order-service", 9081), ("inventory-service", 9082), ("payment-service", 9083), ("projector", 9080)];
+
+impl Admin {
+    pub fn name(&self) -> String {
+        format!("{} {}", self.service, self.replica)
+    }
+}
+
+impl Place {
+    /// Of every process that should run.
+    pub fn admins(&self) -> Vec<Admin> {
+        let local = self.local.as_ref().map(|local| local.services.as_slice()).unwrap_or_default();
+        let mut admins: Vec<Admin> = local
+            .iter()
+            .map(|service| Admin {
+                service: service.name.clone(),
+                replica: service.replica,
+                url: service.admin.clone(),
+            })
+            .collect();
+        if admins.is_empty() {
+            admins.extend(ADMIN_PORTS.map(|(service, port)| Admin {
+                service: service.to_owned(),
+                replica: 0,
+                url: format!("http://127.0.0.1:{port}"),
+            }));
+        }
+        admins.sort();
+        admins
+    }
+}
+
 impl PlaceArgs {
     /// # Errors
     /// A client setting that is refused, or a state file of another version.

@@ -7,7 +7,7 @@ use clap::Args;
 use shared::{
     broker::BrokerSettings,
     config::{self, Process, Settings, duration},
-    consumer::{Consumer, ConsumerSettings},
+    consumer::{Consumer, ConsumerSettings, console},
     contract::Timestamp,
     failpoint,
     http::{self, Readiness},
@@ -62,7 +62,8 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     // The ports are taken before anything is waited for, so that a second copy is told at once.
     let admin = http::bind(settings.admin_addr).await?;
     let listener = http::bind(settings.http_addr).await?;
-    let admin_routes = http::admin::routes(GROUP, config::BUILD, readiness.clone(), metrics.clone());
+    let (console, operator) = console();
+    let admin_routes = http::admin::routes(GROUP, config::BUILD, readiness.clone(), metrics.clone(), console);
     let admin_shutdown = shutdown.clone();
     tokio::spawn(async move { http::serve(admin, admin_routes, Default::default(), &admin_shutdown).await });
     tokio::select! {
@@ -106,7 +107,8 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     info!(http = %settings.http_addr, admin = %settings.admin_addr, "serving");
     let outbox = relay.handle();
     let wake_relay = || outbox.wake_letters();
-    let result = project::run(projection, &consumer, heard, wake_relay, &readiness, &shutdown).await;
+    let result =
+        project::run(projection, &consumer, heard, operator, wake_relay, &readiness, &shutdown).await;
     info!("stopping");
     failpoint::pass("shutdown", "drained");
     stop_api.stop();

@@ -42,29 +42,11 @@ async fn topics(place: &Place) -> Check {
 }
 
 async fn services(place: &Place) -> Vec<Check> {
-    let known: Vec<(String, String)> = match &place.local {
-        Some(local) if !local.services.is_empty() => {
-            let mut known: Vec<_> = local
-                .services
-                .iter()
-                .map(|service| (format!("{} {}", service.name, service.replica), service.admin.clone()))
-                .collect();
-            known.sort();
-            known
-        }
-        _ => {
-            let ports = [9081, 9082, 9083, 9080];
-            GROUPS
-                .iter()
-                .zip(ports)
-                .map(|(name, port)| ((*name).to_owned(), format!("http://127.0.0.1:{port}")))
-                .collect()
-        }
-    };
     let Ok(client) = Client::builder().no_proxy().timeout(PROBE_TIMEOUT).build() else { return Vec::new() };
-    let mut checks = Vec::with_capacity(known.len());
-    for (name, admin) in known {
-        checks.push(ready(&client, &name, &admin).await);
+    let admins = place.admins();
+    let mut checks = Vec::with_capacity(admins.len());
+    for admin in admins {
+        checks.push(ready(&client, &admin.name(), &admin.url).await);
     }
     checks
 }

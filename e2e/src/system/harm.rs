@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 
-use tokio::time::sleep;
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::{System, until};
 
@@ -20,7 +20,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
 impl System {
-    fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         self.dir.as_deref().unwrap_or_else(|| panic!("this system is not ours to stop and start"))
     }
 
@@ -64,6 +64,15 @@ impl System {
     pub async fn restart_replica(&mut self, name: &str, replica: u16) {
         let restarted = dev::restart(self.dir(), name, replica, None, false).await;
         self.status = restarted.unwrap_or_else(|error| panic!("{name} did not come back: {error:#}"));
+    }
+
+    /// As `restart`, of a service for which something must be done before it is ready.
+    pub fn restarting(&self, name: &str) -> JoinHandle<()> {
+        let (dir, name) = (self.dir().to_owned(), name.to_owned());
+        tokio::spawn(async move {
+            let restarted = dev::restart(&dir, &name, 0, None, false).await;
+            restarted.unwrap_or_else(|error| panic!("{name} did not come back: {error:#}"));
+        })
     }
 
     /// Every service that does not run, as whoever runs it would.

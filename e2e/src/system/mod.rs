@@ -10,6 +10,7 @@ mod speak;
 mod harm;
 mod until;
 mod letter;
+mod terminal;
 mod check;
 mod failpoint;
 mod mix;

@@ -7,14 +7,17 @@ use std::{
 };
 
 use shared::{
-    consumer::{self, Place, Position},
+    consumer::{self, Place, Position, Suspicion},
     contract::{
         Timestamp,
         envelope::{Mode, Raw},
     },
     failure::{Holds, KeyHold},
     log::{self, KeyHeld, StoreError, StoredPosition},
-    telemetry::{Metrics, metrics::TopicLabel},
+    telemetry::{
+        Metrics,
+        metrics::{TopicLabel, WhatLabel},
+    },
 };
 use tracing::{debug, error, warn};
 
@@ -109,6 +112,31 @@ impl Projection {
         }
     }
 
+    /// Goes on after what a topic has lost. False where the process stops first.
+    pub async fn give_up(&mut self, suspicions: &[Suspicion]) -> bool {
+        for suspicion in suspicions {
+            let mut attempt = 0;
+            while let Err(error) = log::answered(self.skip(suspicion)).await {
+                if self.store.wait(&error, &mut attempt).await.is_err() {
+                    return false;
+                }
+            }
+            error!("an operator accepts the loss: {suspicion}");
+            self.metrics.counted.get_or_create(&WhatLabel { what: "data_loss_accepted" }).inc();
+        }
+        true
+    }
+
+    async fn skip(&mut self, suspicion: &Suspicion) -> Result<bool, StoreError> {
+        let Suspicion { place: (topic, partition), next, low, .. } = *suspicion;
+        log::give_up(self.store.connection().await?, topic, partition, next, low).await
+    }
+
+    /// Where each of our partitions goes on.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (Place, Option<i64>)> + '_ {
+        self.positions.iter().map(|(place, next)| (*place, *next))
+    }
+
     pub fn revoke(&mut self) {
         self.positions.clear();
         self.holds.clear();
@@ -117,8 +145,12 @@ impl Projection {
 
     /// How far we are behind the ends of the topics, for people and for every answer.
     pub(super) fn watch(&self, behind: &mut consumer::Lag, ends: &HashMap<Place, i64>) {
-        let positions = self.positions.iter().map(|(place, next)| (*place, *next));
-        self.lag.waited(behind.show(positions, ends, self.clock.now().timestamp_millis(), &self.metrics));
+        self.lag.waited(behind.show(
+            self.positions(),
+            ends,
+            self.clock.now().timestamp_millis(),
+            &self.metrics,
+        ));
     }
 
     /// Folds and commits messages in order. Those of partitions that are not ours, and those that are done already,

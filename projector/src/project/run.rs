@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use shared::{
-    consumer::{Change, Consumer, Heard, Lag, Next},
+    consumer::{Change, Consumer, Heard, Lag, Next, Operator, Suspicion, operator::Request},
     contract::envelope::Raw,
     failpoint,
     failure::Brake,
@@ -13,7 +13,7 @@ use shared::{
     shutdown::Shutdown,
 };
 use tokio::time::interval;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::projection::{Came, Projection};
 
@@ -23,6 +23,8 @@ pub const BATCH_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often we look how far we are behind, and whether the relay goes on.
 const WATCH: Duration = Duration::from_secs(1);
+/// How long an operator waits, at most.
+const LISTEN: Duration = Duration::from_millis(100);
 
 /// Runs until shutdown is requested. `wake_relay` is called where there are letters to publish. An error ends the
 /// process: the client cannot go on.
@@ -30,13 +32,14 @@ pub async fn run(
     mut projection: Projection,
     consumer: &Consumer,
     mut heard: Heard,
+    mut operator: Operator,
     wake_relay: impl Fn(),
     readiness: &Readiness,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let mut brake = Brake::default();
     let mut behind = Lag::default();
-    let mut watch = interval(WATCH);
+    let (mut watch, mut listen) = (interval(WATCH), interval(LISTEN));
     loop {
         let next = tokio::select! {
             // Also under load, and while the brake is on.
@@ -44,6 +47,14 @@ pub async fn run(
             () = shutdown.requested() => return Ok(()),
             _ = watch.tick() => {
                 projection.watch(&mut behind, &consumer.last_ends());
+                continue;
+            }
+            _ = listen.tick() => {
+                while let Some(request) = operator.asked() {
+                    if !operate(request, &mut projection, consumer, &operator, &mut brake).await {
+                        return Ok(());
+                    }
+                }
                 continue;
             }
             next = heard.next(!brake.on(Instant::now())) => next,
@@ -57,6 +68,7 @@ pub async fn run(
             Next::Change(Change::Assigned { places, reply }) => {
                 behind.clear(&projection.metrics);
                 // Said again where it is still so: the positions are compared with the topics after this.
+                operator.assigned();
                 readiness.found(TOPICS);
                 let Some(positions) = projection.assign(&places).await else { return Ok(()) };
                 failpoint::pass("rebalance", "assigned");
@@ -73,8 +85,8 @@ pub async fn run(
                 let _ = reply.send(());
                 continue;
             }
-            Next::Change(Change::DataLossSuspected(why)) => {
-                readiness.lacks(TOPICS, why);
+            Next::Change(Change::DataLossSuspected(suspicion)) => {
+                readiness.lacks(TOPICS, operator.suspect(suspicion));
                 continue;
             }
             Next::Change(Change::Fatal(why)) => bail!("the Kafka client cannot go on: {why}"),
@@ -93,6 +105,42 @@ pub async fn run(
             Came::Stopped => return Ok(()),
         }
     }
+}
+
+/// False where the process stops.
+async fn operate(
+    request: Request,
+    projection: &mut Projection,
+    consumer: &Consumer,
+    operator: &Operator,
+    brake: &mut Brake,
+) -> bool {
+    match request {
+        Request::Stand(reply) => {
+            let paused_ms = brake.left(Instant::now()).as_millis() as u64;
+            // Whoever asked may be gone.
+            let _ = reply.send(operator.standing(projection.positions(), &consumer.last_ends(), paused_ms));
+        }
+        Request::Resume { accept, reply } => {
+            let suspicions = match operator.suspicions(&accept) {
+                Ok(suspicions) => suspicions,
+                Err(refusal) => {
+                    let _ = reply.send(Err(refusal));
+                    return true;
+                }
+            };
+            warn!("an operator lets the group go on");
+            brake.lift();
+            if !projection.give_up(&suspicions).await {
+                return false;
+            }
+            if !suspicions.is_empty() {
+                consumer.reassign();
+            }
+            let _ = reply.send(Ok(suspicions.iter().map(Suspicion::accepted).collect()));
+        }
+    }
+    true
 }
 
 /// The message, and those that are there already.

@@ -15,7 +15,10 @@ use rdkafka::{
 };
 use shared::{
     broker::BrokerSettings,
-    consumer::{Consumer, ConsumerSettings},
+    consumer::{
+        Consumer, ConsumerSettings, console,
+        operator::{Partition, Standing},
+    },
     contract::{envelope::Raw, topics::Topic},
     http::Readiness,
     process, shutdown,
@@ -73,8 +76,9 @@ async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
         let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
         let (consumer, heard) = Consumer::start(settings).unwrap();
         let (readiness, letters) = (Readiness::new(&[process::PARTITIONS]), AtomicUsize::new(0));
+        let (_console, operator) = console();
         let wake = || letters.store(1, Ordering::Relaxed);
-        let running = project::run(projection, &consumer, heard, wake, &readiness, &token);
+        let running = project::run(projection, &consumer, heard, operator, wake, &readiness, &token);
         let done = async {
             let deadline = Instant::now() + Duration::from_secs(120);
             let wanted = if part == first { first.len() } else { messages.len() };
@@ -121,7 +125,8 @@ async fn an_assignment_takes_back_the_suspicion_of_data_loss() {
     let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
     let (consumer, heard) = Consumer::start(settings).unwrap();
     let readiness = Readiness::new(&[process::PARTITIONS]);
-    let running = project::run(database.unassigned(), &consumer, heard, || (), &readiness, &token);
+    let (_console, operator) = console();
+    let running = project::run(database.unassigned(), &consumer, heard, operator, || (), &readiness, &token);
     let until = async |what: &str, holds: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(120);
         while !holds() {
@@ -138,6 +143,76 @@ async fn an_assignment_takes_back_the_suspicion_of_data_loss() {
         publish(&bootstrap, &messages);
         consumer.reassign();
         until("ready", &|| readiness.is_ready()).await;
+        trigger.stop();
+    };
+    let (result, ()) = tokio::join!(running, done);
+    result.unwrap();
+    consumer.stop(Duration::from_secs(5));
+}
+
+/// The pause after too much poison, and a position that its topic has not: each waits for a person.
+#[tokio::test]
+async fn an_operator_ends_the_pause_and_gives_up_what_a_topic_has_lost() {
+    let broker = broker();
+    let bootstrap = broker.bootstrap_servers();
+    let (world, _) = world(23, 5);
+    let messages = world.in_order();
+    let malformed = Raw { value: Some("{".into()), topic: Topic::PaymentsEvents, ..messages[0].clone() };
+    publish(&bootstrap, &vec![malformed; 600]);
+    publish(&bootstrap, &messages);
+    let mut database = Database::new().await;
+    let lost = (Topic::OrdersEvents, 0);
+    sqlx::query("insert into position (topic, partition, next) values ($1, $2, 1000000)")
+        .bind(lost.0.name())
+        .bind(lost.1)
+        .execute(&mut database.connection)
+        .await
+        .unwrap();
+
+    let (trigger, token) = shutdown::manual();
+    let client = BrokerSettings::new(bootstrap.clone()).consumer("projector", "one");
+    let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
+    let (consumer, heard) = Consumer::start(settings).unwrap();
+    let readiness = Readiness::new(&[process::PARTITIONS]);
+    let (console, operator) = console();
+    let running = project::run(database.unassigned(), &consumer, heard, operator, || (), &readiness, &token);
+    let until = async |what: &str, holds: &dyn Fn(&Standing) -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let standing = console.stand().await.unwrap();
+            if holds(&standing) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never {what}: {standing:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let why = |standing: &Standing| {
+        let mut found = standing.partitions.iter().filter_map(|of| of.suspected.clone());
+        found.next()
+    };
+    let done = async {
+        until("paused", &|standing| standing.paused_ms > 0).await;
+        until("suspected", &|standing| why(standing).is_some()).await;
+        let elsewhere = (Topic::OrdersEvents, 1);
+        assert_eq!(console.resume(vec![lost, elsewhere]).await.unwrap().unwrap_err().0, elsewhere);
+        until("left as it was", &|standing| standing.paused_ms > 0 && why(standing).is_some()).await;
+        let accepted = console.resume(vec![lost]).await.unwrap().unwrap();
+        assert_eq!((accepted[0].from, accepted[0].to), (1_000_000, 0));
+        let is_read = |standing: &Standing| {
+            let position = |of: &Partition| of.end.is_none_or(|end| of.next.unwrap_or(0) >= end);
+            why(standing).is_none() && standing.partitions.iter().all(position)
+        };
+        let wanted = messages.len() as i64 + 600;
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while database.taken().await < wanted {
+            if console.stand().await.unwrap().paused_ms > 0 {
+                console.resume(Vec::new()).await.unwrap().unwrap();
+            }
+            assert!(Instant::now() < deadline, "{} of {wanted}", database.taken().await);
+            sleep(Duration::from_millis(50)).await;
+        }
+        until("read", &is_read).await;
         trigger.stop();
     };
     let (result, ()) = tokio::join!(running, done);

@@ -12,6 +12,7 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
+use super::Suspicion;
 use crate::contract::{envelope::Raw, topics::Topic};
 
 /// A partition of a topic.
@@ -38,7 +39,7 @@ pub enum Change {
     Revoked { reply: SyncSender<()> },
     /// A stored position is outside of what the topic has: retention or a truncated topic took messages that were
     /// never read. The partition stays unread until an operator says that the loss is accepted.
-    DataLossSuspected(String),
+    DataLossSuspected(Suspicion),
     /// The client cannot go on; the process should end.
     Fatal(String),
 }

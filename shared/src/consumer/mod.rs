@@ -5,7 +5,9 @@ pub mod heard;
 mod rebalance;
 pub mod thread;
 pub mod lag;
+pub mod operator;
 
 pub use heard::{Change, Heard, Next, Place, Position};
 pub use lag::Lag;
+pub use operator::{Console, Operator, Suspicion, console};
 pub use thread::{Consumer, ConsumerSettings};

@@ -19,7 +19,10 @@ use rdkafka::{
 };
 use tracing::{error, info, warn};
 
-use super::heard::{Change, Place, Position, Teller};
+use super::{
+    Suspicion,
+    heard::{Change, Place, Position, Teller},
+};
 use crate::contract::topics::Topic;
 
 pub(super) const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -144,13 +147,9 @@ pub(super) fn assign(
             None => Offset::Beginning,
             Some(next) => match consumer.fetch_watermarks(place.0.name(), place.1, BROKER_TIMEOUT) {
                 Ok((low, high)) if next < low || next > high => {
-                    let why = format!(
-                        "DATA_LOSS_SUSPECTED: {}:{} is at {next}, but the topic has {low} to {high}",
-                        place.0.name(),
-                        place.1
-                    );
-                    error!("{why}");
-                    let _ = shared.teller.changes.blocking_send(Change::DataLossSuspected(why));
+                    let suspicion = Suspicion { place, next, low, high };
+                    error!("{suspicion}");
+                    let _ = shared.teller.changes.blocking_send(Change::DataLossSuspected(suspicion));
                     continue;
                 }
                 // Unknown ends: `auto.offset.reset=error` tells us later.

@@ -24,6 +24,7 @@ impl<D: Decider> Run<D> {
                     self.store.run(async |connection| assigned(connection, &places).await).await?;
                 self.lag.clear(&self.metrics);
                 // Said again where it is still so: the positions are compared with the topics after this.
+                self.operator.assigned();
                 self.readiness.found(TOPICS);
                 let now = self.clock.now();
                 let positions = take_over(&mut self.execute, &mut self.gather, &stored, &held, now);
@@ -38,7 +39,9 @@ impl<D: Decider> Run<D> {
                 self.lag.clear(&self.metrics);
                 let _ = reply.send(());
             }
-            Change::DataLossSuspected(why) => self.readiness.lacks(TOPICS, why),
+            Change::DataLossSuspected(suspicion) => {
+                self.readiness.lacks(TOPICS, self.operator.suspect(suspicion));
+            }
             Change::Fatal(reason) => bail!("the Kafka client cannot go on: {reason}"),
         }
         Ok(())

@@ -24,7 +24,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    consumer::{Consumer, Lag, Next, Place},
+    consumer::{Consumer, Lag, Next, Operator, Place, Suspicion, operator::Request},
     contract::envelope::Raw,
     decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
@@ -56,6 +56,7 @@ pub(super) struct Run<D: Decider> {
     pub(super) clock: Clock,
     pub(super) gather: Gather<D>,
     pub(super) consumer: Consumer,
+    pub(super) operator: Operator,
     pub(super) lag: Lag,
     pub(super) relay: RelayHandle,
     pub(super) metrics: Metrics,
@@ -115,6 +116,9 @@ impl<D: Decider> Run<D> {
             if ticked.elapsed() >= TICK {
                 self.look_for_tasks().await?;
                 self.watch();
+                while let Some(request) = self.operator.asked() {
+                    self.operate(request).await?;
+                }
                 ticked = tokio::time::Instant::now();
             }
         }
@@ -350,6 +354,45 @@ impl<D: Decider> Run<D> {
         let tasks = due.into_iter().map(|owned| owned.task).collect();
         let ends = |partition| self.consumer.ends(partition, D::READS.to_vec());
         self.gather.timers.offer::<D>(tasks, self.partitions, now, ends);
+        Ok(())
+    }
+
+    async fn operate(&mut self, request: Request) -> anyhow::Result<()> {
+        match request {
+            Request::Stand(reply) => {
+                let paused_ms = self.gather.brake.left(Instant::now()).as_millis() as u64;
+                let (positions, ends) = (self.execute.positions(), self.consumer.last_ends());
+                // Whoever asked may be gone.
+                let _ = reply.send(self.operator.standing(positions, &ends, paused_ms));
+            }
+            Request::Resume { accept, reply } => {
+                let suspicions = match self.operator.suspicions(&accept) {
+                    Ok(suspicions) => suspicions,
+                    Err(refusal) => {
+                        let _ = reply.send(Err(refusal));
+                        return Ok(());
+                    }
+                };
+                warn!("an operator lets the group go on");
+                self.gather.brake.lift();
+                let mut accepted = Vec::new();
+                for Suspicion { place: (topic, partition), next, low, .. } in suspicions.iter().copied() {
+                    let give_up = async |connection: &mut sqlx::PgConnection| {
+                        log::give_up(connection, topic, partition, next, low).await
+                    };
+                    self.store.run(give_up).await?;
+                }
+                for suspicion in &suspicions {
+                    error!("an operator accepts the loss: {suspicion}");
+                    self.metrics.counted.get_or_create(&WhatLabel { what: "data_loss_accepted" }).inc();
+                    accepted.push(suspicion.accepted());
+                }
+                if !accepted.is_empty() {
+                    self.consumer.reassign();
+                }
+                let _ = reply.send(Ok(accepted));
+            }
+        }
         Ok(())
     }
 

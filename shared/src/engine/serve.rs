@@ -20,7 +20,7 @@ use super::{
 use crate::{
     broker::BrokerSettings,
     config::{self, LIMITS, Process, Settings, Stop, duration},
-    consumer::{Consumer, ConsumerSettings},
+    consumer::{Consumer, ConsumerSettings, console},
     contract::{envelope::Mode, topics::Topic},
     decider::Decider,
     execute::{Execute, ExecuteSettings},
@@ -107,7 +107,9 @@ async fn serve<D: Decider>(
     let metrics = Metrics::new(D::NAME, config::BUILD);
     let readiness = Readiness::new(&[DATABASE, KAFKA, LOG, PARTITIONS]);
     let admin = http::bind(settings.admin_addr).await?;
-    let admin_routes = http::admin::routes(D::NAME, config::BUILD, readiness.clone(), metrics.clone());
+    let (console, operator) = console();
+    let admin_routes =
+        http::admin::routes(D::NAME, config::BUILD, readiness.clone(), metrics.clone(), console);
     let admin_shutdown = shutdown.clone();
     tokio::spawn(async move { http::serve(admin, admin_routes, Default::default(), &admin_shutdown).await });
     // The port is taken before anything is waited for, so that a second copy is told at once.
@@ -172,6 +174,7 @@ async fn serve<D: Decider>(
         clock,
         gather,
         consumer,
+        operator,
         lag: Default::default(),
         relay: relay.handle(),
         metrics,

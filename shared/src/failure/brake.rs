@@ -52,6 +52,11 @@ impl Brake {
         self.until.is_some_and(|until| now < until)
     }
 
+    /// For how much longer.
+    pub fn left(&self, now: Instant) -> Duration {
+        self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
     /// How many messages to take at once.
     pub fn batch(&self, batch_max: usize) -> usize {
         if self.poison > POISON_MAX { CAREFUL_BATCH } else { batch_max }

@@ -1,4 +1,5 @@
-//! The admin port: whether the process lives, whether it is ready and what it lacks, its metrics and its build.
+//! The admin port: whether the process lives, whether it is ready and what it lacks, its metrics and its build, and
+//! what an operator says to its consumer.
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +14,20 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{get, post},
 };
-use serde_json::json;
-use tokio::sync::watch;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{sync::watch, time::timeout};
 
-use crate::telemetry::{Metrics, metrics::Exposition};
+use super::{JsonOrNothing, Problem, problem::FieldError};
+use crate::{
+    consumer::{
+        Console,
+        operator::{Named, Standing},
+    },
+    telemetry::{Metrics, metrics::Exposition},
+};
 
 /// What a process needs before it can serve, and which of it is missing. Clones share it.
 #[derive(Debug, Clone)]
@@ -54,11 +63,19 @@ impl Readiness {
 }
 
 /// The routes of the admin port, for [`super::serve`].
-pub fn routes(service: &'static str, build: &'static str, readiness: Readiness, metrics: Metrics) -> Router {
+pub fn routes(
+    service: &'static str,
+    build: &'static str,
+    readiness: Readiness,
+    metrics: Metrics,
+    console: Console,
+) -> Router {
     let routes = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state(readiness))
         .route("/metrics", get(metrics_text).with_state(metrics))
+        .route("/consumer", get(standing).with_state(console.clone()))
+        .route("/consumer/resume", post(resume).with_state(console))
         .route("/version", get(async move || Json(json!({"service": service, "version": build}))));
     #[cfg(feature = "failpoints")]
     let routes = routes.merge(crate::failpoint::armed::routes());
@@ -80,6 +97,47 @@ async fn metrics_text(State(metrics): State<Metrics>, headers: HeaderMap) -> imp
     };
     ([(header::CONTENT_TYPE, exposition.content_type())], metrics.text(exposition))
 }
+
+async fn standing(State(console): State<Console>) -> Result<Json<Standing>, Problem> {
+    let asked = timeout(LOOP_ANSWERS_MAX, console.stand()).await;
+    asked.ok().flatten().map(Json).ok_or_else(busy)
+}
+
+/// What an operator says besides "go on".
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Resume {
+    /// Partitions whose lost messages are given up: `["orders.events:3"]`.
+    accept_data_loss: Vec<String>,
+}
+
+async fn resume(
+    State(console): State<Console>,
+    JsonOrNothing(body): JsonOrNothing<Resume>,
+) -> Result<Json<Value>, Problem> {
+    let mut accept = Vec::with_capacity(body.accept_data_loss.len());
+    for (index, text) in body.accept_data_loss.iter().enumerate() {
+        let Named(place) = text.parse().map_err(|detail: String| {
+            let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail.clone());
+            problem.errors = vec![FieldError { pointer: format!("/accept_data_loss/{index}"), detail }];
+            problem
+        })?;
+        accept.push(place);
+    }
+    let asked = timeout(LOOP_ANSWERS_MAX, console.resume(accept)).await;
+    let accepted = asked.ok().flatten().ok_or_else(busy)?;
+    let accepted = accepted
+        .map_err(|refusal| Problem::new(StatusCode::CONFLICT, "not-suspected", refusal.to_string()))?;
+    Ok(Json(json!({"accepted": accepted})))
+}
+
+fn busy() -> Problem {
+    let detail = "the loop of this process does not answer: what it lacks is at /readyz";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+}
+
+/// Between two batches, where the database is there.
+const LOOP_ANSWERS_MAX: Duration = Duration::from_secs(10);
 
 /// Asks the admin port of a running process whether it is ready. Blocking: it is all that its process does.
 ///

@@ -1,6 +1,6 @@
 //! Where the group stands in its topics, and what a message that kills its process leaves behind.
 //!
-//! Only `append` moves a position; the counts are written under its lock, since the table's key would let two rows of a
+//! Only `append` moves a position, but for an operator who gives up what a topic has lost; the counts are written under its lock, since the table's key would let two rows of a
 //! partition be. Read positions before what waits in their partitions ([`super::hold`]): whoever
 //! still holds a message between the two reads moves a position with it, and that fences whoever read the older one.
 
@@ -85,6 +85,26 @@ pub async fn count_attempt(
     .execute(&mut *transaction)
     .await?;
     Ok(transaction.commit().await?)
+}
+
+/// Gives up what is between: an operator's word, where the topic has it no longer. False where the position is not
+/// `from` any more.
+pub async fn give_up(
+    connection: &mut PgConnection,
+    topic: Topic,
+    partition: i32,
+    from: i64,
+    to: i64,
+) -> Result<bool, StoreError> {
+    let moved =
+        sqlx::query("update position set next = $4 where topic = $1 and partition = $2 and next = $3")
+            .bind(topic.name())
+            .bind(partition)
+            .bind(from)
+            .bind(to)
+            .execute(connection)
+            .await?;
+    Ok(moved.rows_affected() == 1)
 }
 
 /// Sees to it that there is one, and that nobody else makes one: lock 1 is the log's. A statement that follows sees what

@@ -16,7 +16,7 @@ use rdkafka::{
 };
 use shared::{
     broker::BrokerSettings,
-    consumer::{Change, Consumer, ConsumerSettings, Heard, Next, Place, Position},
+    consumer::{Change, Consumer, ConsumerSettings, Heard, Next, Place, Position, Suspicion},
     contract::topics::Topic,
 };
 
@@ -67,7 +67,7 @@ struct Member {
     assigned: Arc<AtomicUsize>,
     /// How often it was given partitions.
     assignments: usize,
-    lost: Vec<String>,
+    lost: Vec<Suspicion>,
     ended: Option<String>,
 }
 
@@ -210,7 +210,8 @@ async fn a_position_outside_of_the_topic_is_said_while_the_process_runs() {
         !member.lost.is_empty()
     };
     member.until(true, is_said).await;
-    assert!(member.lost[0].starts_with("DATA_LOSS_SUSPECTED: orders.events:1 "), "{:?}", member.lost);
+    let said = member.lost[0].to_string();
+    assert!(said.starts_with("DATA_LOSS_SUSPECTED: orders.events:1 "), "{said}");
     broker.publish(MESSAGES);
     let reached = |member: &Member| member.group.taken() as i64 >= MESSAGES * 2 - MESSAGES / 4;
     member.until(true, reached).await;

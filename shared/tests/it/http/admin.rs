@@ -1,21 +1,33 @@
 //! The admin port.
 
 use std::{
+    collections::HashMap,
     io::ErrorKind,
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use shared::{
+    consumer::{Operator, Suspicion, console, operator::Request},
+    contract::topics::Topic,
     http::{Limits, Readiness, admin, healthcheck},
     telemetry::Metrics,
     testing::http::{Served, served},
 };
 
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
 async fn admin() -> (Served, Readiness, Metrics) {
+    let (admin, readiness, metrics, _) = operated().await;
+    (admin, readiness, metrics)
+}
+
+async fn operated() -> (Served, Readiness, Metrics, Operator) {
     let (readiness, metrics) =
         (Readiness::new(&["broker", "database"]), Metrics::new("order-service", "1.2.3"));
-    let routes = admin::routes("order-service", "1.2.3", readiness.clone(), metrics.clone());
-    (served(routes, Limits::default()).await, readiness, metrics)
+    let (console, operator) = console();
+    let routes = admin::routes("order-service", "1.2.3", readiness.clone(), metrics.clone(), console);
+    (served(routes, Limits::default()).await, readiness, metrics, operator)
 }
 
 async fn checked(admin: &Served) -> Result<(), String> {
@@ -65,6 +77,50 @@ async fn metrics_come_in_the_text_that_the_scraper_asks_for() {
     let open = admin.send("GET", "/metrics", &accept, "").await;
     assert!(open.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     assert!(open.body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn an_operator_is_heard_by_the_loop_and_told_what_cannot_be() {
+    let (admin, _, _, mut operator) = operated().await;
+    let bad =
+        admin.send("POST", "/consumer/resume", &JSON, r#"{"accept_data_loss":["orders.events"]}"#).await;
+    assert_eq!((bad.status, bad.json()["errors"][0]["pointer"].as_str()), (422, Some("/accept_data_loss/0")));
+    assert_eq!(admin.send("POST", "/consumer/resume", &JSON, r#"{"accept":[]}"#).await.status, 400);
+
+    let place = (Topic::OrdersEvents, 3);
+    operator.suspect(Suspicion { place, next: 7, low: 10, high: 20 });
+    tokio::spawn(async move {
+        loop {
+            match operator.asked() {
+                Some(Request::Stand(reply)) => {
+                    let positions = [(place, Some(7))].into_iter();
+                    reply.send(operator.standing(positions, &HashMap::new(), 1_500)).unwrap();
+                }
+                Some(Request::Resume { accept, reply }) => {
+                    let suspicions = operator.suspicions(&accept);
+                    let accepted = |all: Vec<Suspicion>| all.iter().map(Suspicion::accepted).collect();
+                    reply.send(suspicions.map(accepted)).unwrap();
+                }
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    });
+    let why = "DATA_LOSS_SUSPECTED: orders.events:3 is at 7, but the topic has 10 to 20";
+    assert_eq!(
+        admin.get("/consumer").await.json(),
+        json!({"paused_ms": 1_500, "partitions": [
+            {"topic": "orders.events", "partition": 3, "next": 7, "end": null, "suspected": why}
+        ]})
+    );
+    let other =
+        admin.send("POST", "/consumer/resume", &JSON, r#"{"accept_data_loss":["orders.events:2"]}"#).await;
+    assert_eq!((other.status, other.json()["code"].as_str()), (409, Some("not-suspected")));
+    let accepted =
+        admin.send("POST", "/consumer/resume", &JSON, r#"{"accept_data_loss":["orders.events:3"]}"#).await;
+    let goes_on = json!({"accepted": [{"topic": "orders.events", "partition": 3, "from": 7, "to": 10}]});
+    assert_eq!((accepted.status, accepted.json()), (200, goes_on));
+    let nothing = admin.send("POST", "/consumer/resume", &[], "").await;
+    assert_eq!((nothing.status, nothing.json()), (200, json!({"accepted": []})));
 }
 
 #[tokio::test]
