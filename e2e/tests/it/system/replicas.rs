@@ -10,6 +10,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 const TRIES_MAX: usize = 2;
 const STOCK: i64 = 10_000;
 const CONSUMED: &str = "messaging_client_consumed_messages_total";
+const FENCED: &str = "fulfil_fenced_batches_total";
 const SENT: &str = "messaging_client_sent_messages_total";
 
 #[tokio::test]
@@ -91,6 +92,36 @@ async fn a_frozen_relay_leader_is_replaced_and_loses_nothing_when_it_wakes() {
     complete(&system, &sku, 40).await;
     system.scale(1).await;
     complete(&system, &sku, 20).await;
+    system.adds_up_in_the_end().await;
+}
+
+/// It had decided, and was about to write: what the other has done meanwhile is not done again, and people can see it.
+#[tokio::test]
+async fn a_replica_that_was_frozen_before_its_append_is_refused_when_it_wakes_and_counts_it() {
+    const SERVICE: &str = "inventory-service";
+    let Some(mut system) = System::to_harm().await else { return };
+    let sku = system.stocked(STOCK).await;
+    system.scale(2).await;
+    shared_by_now(&system, &sku).await;
+    let before = system.metric(SERVICE, 1, FENCED).await;
+    let armed = system.arm(SERVICE, 1, "message.appending", "1*return(delay:5000)").await;
+    let mut orders = Vec::new();
+    until("it to be about to append", LIMIT, async || {
+        orders.extend(send(&system, &sku, 4).await);
+        armed.was_hit().then_some(())
+    })
+    .await;
+    let pid = system.pid(SERVICE, 1);
+    system.signal(pid, Signal::SIGSTOP);
+    let since = Instant::now();
+    all_complete(&system, &orders).await;
+    let took = since.elapsed().as_secs_f64();
+    system.signal(pid, Signal::SIGCONT);
+    let refused = async || (system.metric(SERVICE, 1, FENCED).await > before).then_some(());
+    until("its append to be refused", LIMIT, refused).await;
+    eprintln!("the other replica had done its work {took:.1} s later");
+    complete(&system, &sku, 20).await;
+    system.scale(1).await;
     system.adds_up_in_the_end().await;
 }
 
