@@ -113,11 +113,11 @@ async fn nothing_acknowledged_is_lost_or_doubled_while_leaders_die_and_the_stand
         promoted.push(fail_over(&mut system).await);
         watch.assert_well();
     }
-    stop.send_replace(true);
     let load = loading.stop().await;
     // Who read what a primary took with it has ended, to start again.
     system.restart_dead().await;
     system.all_accounted_for(&load).await;
+    stop.send_replace(true);
     let watched = watch.stop().await;
     system.shows_something().await;
     system.adds_up_with(&load.journal.told).await;

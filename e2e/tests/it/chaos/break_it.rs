@@ -67,10 +67,12 @@ pub(crate) async fn break_it(system: &mut System, proxy: &Proxy, fault: Fault, r
             Instant::now()
         }
         Fault::ConnectionsTerminated => {
+            let mut terminated = 0;
             for _ in 0..TERMINATED_TIMES {
-                terminate_connections(system).await;
+                terminated += terminate_connections(system).await;
                 sleep(TERMINATED_EVERY).await;
             }
+            assert!(terminated > 0, "there was no connection to terminate");
             Instant::now()
         }
         Fault::ProviderKill => {
@@ -123,11 +125,10 @@ fn kill_server(pid: Option<i32>, system: &System) {
     system.signal(pid.expect("it runs"), Signal::SIGKILL);
 }
 
-async fn terminate_connections(system: &System) {
+async fn terminate_connections(system: &System) -> i64 {
     let url = format!("postgres://postgres@{}/postgres", system.status.postgres);
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where usename <> 'postgres' and datname <> 'postgres'")
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    let terminate = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                     where usename <> 'postgres' and datname <> 'postgres'";
+    sqlx::query_scalar(terminate).fetch_one(&mut connection).await.unwrap()
 }

@@ -34,8 +34,20 @@ pub(crate) struct Mode {
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     mode: Arc<watch::Sender<Mode>>,
-    lost: Arc<AtomicU64>,
+    done: Arc<Done>,
     connections: Arc<AtomicU64>,
+}
+
+/// What was done, so often.
+#[derive(Debug, Default)]
+struct Done {
+    /// Requests.
+    delayed: AtomicU64,
+    /// Connections.
+    cut: AtomicU64,
+    silenced: AtomicU64,
+    /// Answers, after the server had given them.
+    lost: AtomicU64,
 }
 
 impl Proxy {
@@ -52,23 +64,23 @@ impl Proxy {
         let port = listener.local_addr().expect("it is bound").port();
         let (to, server) = watch::channel(0);
         let mode = Arc::new(watch::Sender::new(Mode::default()));
-        let lost = Arc::new(AtomicU64::new(0));
+        let done = Arc::new(Done::default());
         let connections = Arc::new(AtomicU64::new(0));
-        let (modes, count, accepted) = (Arc::clone(&mode), Arc::clone(&lost), Arc::clone(&connections));
+        let (modes, counts, accepted) = (Arc::clone(&mode), Arc::clone(&done), Arc::clone(&connections));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let number = accepted.fetch_add(1, Ordering::Relaxed) + 1;
                 let server = *server.borrow();
-                let (modes, count) = (Arc::clone(&modes), Arc::clone(&count));
+                let (modes, counts) = (Arc::clone(&modes), Arc::clone(&counts));
                 tokio::spawn(async move {
                     // Where the server is away the client is cut off, as it would be.
                     if let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).await {
-                        carry(number, client, server, &modes, &count).await;
+                        carry(number, client, server, &modes, &counts).await;
                     }
                 });
             }
         });
-        (Self { port, mode, lost, connections }, to)
+        (Self { port, mode, done, connections }, to)
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Mode)) {
@@ -80,9 +92,16 @@ impl Proxy {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Answers that were lost after the server had given them.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+    /// What was done, by name.
+    pub(crate) fn done(&self) -> [(&'static str, u64); 4] {
+        let Done { delayed, cut, silenced, lost } = &*self.done;
+        let named = [
+            ("requests delayed", delayed),
+            ("connections cut", cut),
+            ("connections silenced", silenced),
+            ("answers lost after commit", lost),
+        ];
+        named.map(|(name, count)| (name, count.load(Ordering::Relaxed)))
     }
 }
 
@@ -92,17 +111,20 @@ async fn carry(
     mut client: TcpStream,
     mut server: TcpStream,
     mode: &watch::Sender<Mode>,
-    lost: &AtomicU64,
+    done: &Done,
 ) {
     let mut changed = mode.subscribe();
     let (mut up, mut down) = (vec![0; BUFFER_BYTES], vec![0; BUFFER_BYTES]);
-    let mut asked = 0;
+    let (mut asked, mut is_silent) = (0, false);
     loop {
         let now = *mode.borrow();
         if number <= now.cut {
+            done.cut.fetch_add(1, Ordering::Relaxed);
             return;
         }
         if number <= now.silent {
+            done.silenced.fetch_add(u64::from(!is_silent), Ordering::Relaxed);
+            is_silent = true;
             // What comes is taken and thrown away, so that nobody sees an error.
             tokio::select! {
                 read = client.read(&mut up) => if read.unwrap_or(0) == 0 { return },
@@ -115,6 +137,7 @@ async fn carry(
                 let Ok(read @ 1..) = read else { return };
                 asked = if asked == 0 { read } else { asked + read };
                 if !now.delay.is_zero() {
+                    done.delayed.fetch_add(1, Ordering::Relaxed);
                     sleep(now.delay).await;
                 }
                 if server.write_all(&up[..read]).await.is_err() {
@@ -124,7 +147,7 @@ async fn carry(
             read = server.read(&mut down) => {
                 let Ok(read @ 1..) = read else { return };
                 if asked >= APPEND_BYTES_MIN && take_one(mode) {
-                    lost.fetch_add(1, Ordering::Relaxed);
+                    done.lost.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
                 asked = 0;

@@ -11,7 +11,7 @@ use std::{
 
 use e2e::system::{Load, Recovery, System};
 
-use super::{fault::Fault, watch::Watched};
+use super::{fault::Fault, proxy::Proxy, watch::Watched};
 
 #[derive(Default)]
 struct Kind {
@@ -66,7 +66,7 @@ impl Tally {
         system: &System,
         load: &Load,
         watched: &Watched,
-        lost: u64,
+        proxy: &Proxy,
         took: Duration,
     ) {
         let mut lines = vec![format!(
@@ -84,12 +84,13 @@ impl Tally {
         let (accepted, unknown) = (load.journal.accepted.len(), load.journal.unknown.len());
         lines.push(format!(
             "seed {}, {} s: {accepted} orders accepted, {} refused, {unknown} not answered, {} messages said, {} on \
-             the topics; {lost} answers lost after commit; {} events watched in {} looks; no violation",
+             the topics; {}; {} events watched in {} looks; no violation",
             self.seed,
             took.as_secs(),
             load.journal.refused.len(),
             load.said,
             system.seen.count(),
+            proxy.done().map(|(what, count)| format!("{count} {what}")).join(", "),
             watched.events,
             watched.looks,
         ));
