@@ -29,6 +29,9 @@ use watch::Watch;
 const SECONDS: &str = "FULFIL_CHAOS_SECONDS";
 const SEED: &str = "FULFIL_SEED";
 const SECONDS_IN_THE_GATE: u64 = 300;
+const SECONDS_OF_A_LONG_RUN: u64 = 1_800;
+/// Of a long run.
+const LOST_MIN: u64 = 100;
 /// Of the dev profile on two cores, with room for what piles up during a fault.
 const ORDERS_A_WAVE: usize = 10;
 const WAVE_EVERY: Duration = Duration::from_millis(500);
@@ -81,5 +84,8 @@ async fn nothing_is_lost_or_made_whatever_breaks() {
     system.adds_up_with(&load.journal.told).await;
     let never: Vec<_> = proxy.done().into_iter().filter(|(_, count)| *count == 0).collect();
     assert!(never.is_empty(), "the proxy did nothing of {never:?}");
+    if seconds >= SECONDS_OF_A_LONG_RUN {
+        assert!(proxy.lost() >= LOST_MIN, "{} answers were lost after their commit", proxy.lost());
+    }
     tally.report(&system, &load, &watched, &proxy, begun.elapsed());
 }

@@ -67,7 +67,7 @@ impl Fault {
             81..84 => Self::ProviderKill,
             84..88 => Self::ProxyDelay { delay_ms: rng.random_range(20..300) },
             88..92 => Self::ProxyCut,
-            92..97 => Self::AnswersLost { count: rng.random_range(2..8) },
+            92..97 => Self::AnswersLost { count: rng.random_range(10..30) },
             _ => Self::HalfOpen,
         }
     }

@@ -92,6 +92,11 @@ impl Proxy {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Answers that were lost after the server had given them.
+    pub(crate) fn lost(&self) -> u64 {
+        self.done.lost.load(Ordering::Relaxed)
+    }
+
     /// What was done, by name.
     pub(crate) fn done(&self) -> [(&'static str, u64); 4] {
         let Done { delayed, cut, silenced, lost } = &*self.done;
