@@ -3,13 +3,14 @@
 //! nothing is done twice.
 //!
 //! `make cluster` kills a leader every thirty seconds for five minutes, and lets the databases change places twice
-//! (`FULFIL_CLUSTER=whole`); the gate kills one and lets them change once.
+//! (`FULFIL_CLUSTER=whole`); the gate kills one, then the standby, and lets them change once.
 
 mod brokers;
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, fs,
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
@@ -40,6 +41,10 @@ const WAVE_EVERY: Duration = Duration::from_millis(500);
 /// Of what takes seconds on a machine that has time for it.
 const LIMIT: Duration = Duration::from_secs(180);
 const UNANSWERED: Duration = Duration::from_secs(3);
+/// An append that waits may have moved positions and no more.
+const UNCONFIRMED_TRIES: usize = 10;
+const VISIBLE_LIMIT: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(50);
 /// By turns. Each leads somewhere else.
 const TOPICS: [Topic; 5] = [
     Topic::OrdersEvents,
@@ -52,7 +57,7 @@ const TOPICS: [Topic; 5] = [
 struct Plan {
     kills: usize,
     every: Duration,
-    /// The standby is killed too, and what the primary does without it is looked at.
+    /// The standby is killed once more, and it is looked at that nobody is answered without it.
     without_standby: bool,
     failovers: usize,
 }
@@ -160,25 +165,18 @@ async fn what_only_the_primary_has_is_not_published(system: &mut System) {
     let standby = server(system, ServerRole::Standby);
     let url = format!("postgres://postgres@{}/inventory_service", system.status.postgres);
     let mut primary = PgConnection::connect(&url).await.unwrap();
-    system.signal(system.server_pid(&standby), Signal::SIGKILL);
-    // Its last process may confirm something yet.
-    let waits_alone = "select exists (select from pg_stat_activity where datname = 'inventory_service'
-                                      and application_name = 'inventory-service' and wait_event = 'SyncRep')
-                              and not exists (select from pg_stat_replication)";
-    until("an append that waits for the standby", LIMIT, async || holds(&mut primary, waits_alone).await)
-        .await;
-    let confirmed = end(&mut primary).await;
-    let unconfirmed = until("a commit that nobody was told of", LIMIT, async || {
-        let ends =
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'inventory_service'
-                    and application_name = 'inventory-service' and wait_event = 'SyncRep'";
-        sqlx::query(ends).execute(&mut primary).await.unwrap();
-        Some(confirmed + 1..=end(&mut primary).await).filter(|positions| !positions.is_empty())
-    })
-    .await;
-    let relay_waits = "select exists (select from pg_stat_activity
-                                      where application_name = 'inventory-service relay' and wait_event = 'SyncRep')";
-    until("the relay to wait for the standby", LIMIT, async || holds(&mut primary, relay_waits).await).await;
+    let mut tries = 0..UNCONFIRMED_TRIES;
+    let (unconfirmed, refusals) = loop {
+        tries.next().expect("one of the appends that waited had an event");
+        let refusals = refused_relays(system);
+        system.signal(system.server_pid(&standby), Signal::SIGKILL);
+        match unconfirmed(&mut primary).await {
+            Some(positions) => break (positions, refusals),
+            None => system.restart(&standby).await,
+        }
+    };
+    let waits = async || (refused_relays(system) > refusals).then_some(());
+    until("the relay to refuse what it has read", LIMIT, waits).await;
     let published = |system: &System| {
         let topics = [Topic::InventoryEvents, Topic::InventoryStock];
         let raws = topics.into_iter().flat_map(|topic| system.seen.on(topic));
@@ -186,6 +184,8 @@ async fn what_only_the_primary_has_is_not_published(system: &mut System) {
         positions.filter(|position| unconfirmed.contains(position)).collect::<BTreeSet<i64>>()
     };
     assert_eq!(published(system), BTreeSet::new(), "of {unconfirmed:?}, which the standby does not have");
+    let left = "select count(*) < 10 from pg_stat_activity where wait_event = 'SyncRep'";
+    holds(&mut primary, left).await.expect("who waits for the standby does not leave sessions behind");
     let ended = Instant::now();
     system.restart(&standby).await;
     let all = async || (published(system).len() == unconfirmed.clone().count()).then_some(());
@@ -195,6 +195,37 @@ async fn what_only_the_primary_has_is_not_published(system: &mut System) {
         "{unconfirmed:?} of inventory-service was not published without {standby}; {}",
         said(&recovery)
     );
+}
+
+/// Positions that the primary has and its standby, just killed, has not. `None` where no append that waited had an event.
+async fn unconfirmed(primary: &mut PgConnection) -> Option<RangeInclusive<i64>> {
+    // Its last process may confirm something yet.
+    let waits_alone = "select exists (select from pg_stat_activity where datname = 'inventory_service'
+                                      and application_name = 'inventory-service' and wait_event = 'SyncRep')
+                              and not exists (select from pg_stat_replication)";
+    until("an append that waits for the standby", LIMIT, async || holds(primary, waits_alone).await).await;
+    let confirmed = end(primary).await;
+    let begun = Instant::now();
+    while begun.elapsed() < VISIBLE_LIMIT {
+        let ends =
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'inventory_service'
+                    and application_name = 'inventory-service' and wait_event = 'SyncRep'";
+        sqlx::query(ends).execute(&mut *primary).await.unwrap();
+        let positions = confirmed + 1..=end(primary).await;
+        if !positions.is_empty() {
+            return Some(positions);
+        }
+        sleep(POLL).await;
+    }
+    None
+}
+
+/// How often a relay of inventory-service has said that there is no standby.
+fn refused_relays(system: &System) -> usize {
+    let services = system.status.services.iter().filter(|service| service.name == "inventory-service");
+    let logs = services.map(|service| fs::read_to_string(&service.log).unwrap_or_default());
+    let says = |line: &&str| line.contains("the relay lost") && line.contains("no standby streams");
+    logs.map(|log| log.lines().filter(says).count()).sum()
 }
 
 async fn holds(primary: &mut PgConnection, question: &'static str) -> Option<()> {

@@ -1,6 +1,8 @@
 //! The log in order of position: what others appended, what the relay publishes.
 
-use sqlx::PgConnection;
+use std::io;
+
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::StoreError;
@@ -32,16 +34,29 @@ pub async fn tail(
 ///
 /// A session that is ended while its commit waits for the standby leaves a commit that others see and nobody was told
 /// of; it is lost with its server. What must not be lost (a message, an answer) is not made of it before this.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] at once where there should be one and none streams.
 pub async fn confirm(connection: &mut PgConnection) -> Result<(), StoreError> {
-    // A commit of our own, with nothing in it, waits for all before it, even where the session's others do not.
-    sqlx::query(
-        "select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'fulfil', '')
+    // A commit of our own, with nothing in it, waits for all before it, even where the session's others do not. Not
+    // where nobody streams: a wait for the standby outlives its client, and each attempt would leave a session behind.
+    let row = sqlx::query(
+        "select
+           standby.streams,
+           case when standby.streams then set_config('synchronous_commit', 'on', true) end,
+           case when standby.streams then pg_logical_emit_message(true, 'fulfil', '') end
+         from (select exists (select from pg_stat_replication) as streams) as standby
          where current_setting('synchronous_standby_names') <> ''",
     )
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(())
+    match row.map(|row| row.try_get("streams")).transpose()? {
+        Some(false) => Err(StoreError::Unavailable(sqlx::Error::Io(io::Error::other(NO_STANDBY)))),
+        None | Some(true) => Ok(()),
+    }
 }
+
+const NO_STANDBY: &str = "no standby streams from it, and commits wait for one (synchronous_standby_names)";
 
 /// The last event: its position and id; 0 and none where there is no event.
 pub async fn last(connection: &mut PgConnection) -> Result<(i64, Option<Uuid>), StoreError> {
