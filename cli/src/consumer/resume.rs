@@ -3,21 +3,21 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
-use shared::consumer::operator::{Accepted, Named};
+use shared::consumer::operator::{Accepted, Named, Partition, Resumed, Standing};
 
 use super::standing;
 use crate::{
-    exit::{Exit, ended},
-    output::Output,
+    exit::{self, Exit, ended},
+    output::{Output, Tone},
     place::Admin,
     service,
 };
 
 #[derive(Debug, Args)]
 pub(super) struct ResumeArgs {
-    /// Give up what this partition has lost, and go on with what it has (any number of times)
+    /// Give up what this partition has lost, and go on with what it has (any number of times); no pause is ended then
     #[arg(long, value_name = "TOPIC:PARTITION")]
     accept_data_loss: Vec<Named>,
     /// Do it without asking; giving messages up takes it
@@ -28,77 +28,131 @@ pub(super) struct ResumeArgs {
     dry_run: bool,
 }
 
-#[derive(Deserialize)]
-struct Resumed {
-    accepted: Vec<Accepted>,
+/// A process, and what is to be done there.
+struct Concerned<'a> {
+    admin: &'a Admin,
+    paused: bool,
+    missing: Vec<&'a Named>,
 }
 
 #[derive(Serialize)]
 struct ResumedObject<'a> {
     service: &'a str,
     replica: u16,
-    accepted: Vec<Accepted>,
+    #[serde(flatten)]
+    resumed: &'a Resumed,
 }
 
+#[derive(Serialize)]
+struct WouldObject<'a> {
+    service: &'a str,
+    replica: u16,
+    paused: bool,
+    would_accept: Vec<String>,
+}
+
+/// Exit 4 where there is nothing of what is named; 7 where nobody answers, 5 where some do not.
 pub(super) async fn run(args: &ResumeArgs, admins: &[Admin], output: Output) -> anyhow::Result<ExitCode> {
-    let mut concerned = Vec::new();
-    let mut unknown = args.accept_data_loss.clone();
-    for admin in admins {
-        let standing = standing(admin).await?;
-        let is_missing = |named: &Named| {
-            standing
-                .partitions
-                .iter()
-                .any(|of| of.suspected.is_some() && of.topic == named.0.0.name() && of.partition == named.0.1)
-        };
-        let missing: Vec<Named> = args.accept_data_loss.iter().copied().filter(is_missing).collect();
-        unknown.retain(|named| !missing.contains(named));
-        for partition in &standing.partitions {
-            let Some(why) = &partition.suspected else { continue };
-            if missing
-                .iter()
-                .any(|named| named.to_string() == format!("{}:{}", partition.topic, partition.partition))
-            {
-                output.note(&format!("{}: {why}", admin.name()));
-            }
-        }
-        let pauses = standing.paused_ms > 0;
-        if !missing.is_empty() || args.accept_data_loss.is_empty() {
-            concerned.push((admin, missing, pauses));
-        }
-    }
-    if let Some(named) = unknown.first() {
+    let (concerned, mut failed) = look(args, admins, output).await;
+    let is_found = |named: &&Named| concerned.iter().any(|concerned| concerned.missing.contains(named));
+    if let Some(named) = args.accept_data_loss.iter().find(|named| !is_found(named)) {
         let text = format!("no loss is suspected at {named}: fulfil consumer status");
-        return Err(ended(Exit::Refused, text));
+        return Err(failed.pop().unwrap_or_else(|| ended(Exit::Refused, text)));
     }
     if args.dry_run {
-        for (admin, missing, pauses) in concerned {
-            let gives_up = missing.iter().map(|named| format!(", gives up what {named} has lost"));
-            let ends = if pauses { "ends its pause" } else { "does not pause" };
-            output.line(&format!("{}: {ends}{}", admin.name(), gives_up.collect::<String>()));
-        }
-        return Ok(Exit::Done.into());
+        return would(&concerned, output);
     }
     if !args.accept_data_loss.is_empty() && !args.yes {
-        let text = "to give messages up takes --yes (or look first: --dry-run)";
-        return Err(ended(Exit::Usage, text));
+        return Err(ended(Exit::Usage, "to give messages up takes --yes (or look first: --dry-run)"));
     }
-    for (admin, missing, pauses) in concerned {
-        let names: Vec<String> = missing.iter().map(Named::to_string).collect();
+    let mut done = 0;
+    for Concerned { admin, missing, .. } in &concerned {
+        let names: Vec<String> = missing.iter().map(|named| named.to_string()).collect();
         let url = format!("{}/consumer/resume", admin.url);
-        let resumed: Resumed = service::post(&url, &json!({"accept_data_loss": names}), &[]).await?;
+        match service::post::<Resumed>(&url, &json!({"accept_data_loss": names}), &[]).await {
+            Ok(resumed) => {
+                done += 1;
+                show(admin, &resumed, output)?;
+            }
+            Err(error) => {
+                output.note_toned(Tone::Bad, &format!("{}: {error:#}", admin.name()));
+                failed.push(error);
+            }
+        }
+    }
+    Ok(match failed.first() {
+        None => Exit::Done,
+        Some(_) if done > 0 => Exit::Partly,
+        Some(error) => exit::of(error),
+    }
+    .into())
+}
+
+/// Who is concerned; those that do not answer are said.
+async fn look<'a>(
+    args: &'a ResumeArgs,
+    admins: &'a [Admin],
+    output: Output,
+) -> (Vec<Concerned<'a>>, Vec<anyhow::Error>) {
+    let (mut concerned, mut failed) = (Vec::new(), Vec::new());
+    for admin in admins {
+        let standing = match standing(admin).await {
+            Ok(standing) => standing,
+            Err(error) => {
+                output.note_toned(Tone::Bad, &format!("{}: {error:#}", admin.name()));
+                failed.push(error);
+                continue;
+            }
+        };
+        let mut missing = Vec::new();
+        for named in &args.accept_data_loss {
+            if let Some(why) = suspicion(&standing, named) {
+                output.note(&format!("{}: {why}", admin.name()));
+                missing.push(named);
+            }
+        }
+        if !missing.is_empty() || args.accept_data_loss.is_empty() {
+            concerned.push(Concerned { admin, paused: standing.paused_ms > 0, missing });
+        }
+    }
+    (concerned, failed)
+}
+
+fn suspicion<'a>(standing: &'a Standing, Named((topic, partition)): &Named) -> Option<&'a String> {
+    let is_it = |of: &&Partition| of.topic == topic.name() && of.partition == *partition;
+    standing.partitions.iter().find(is_it)?.suspected.as_ref()
+}
+
+fn would(concerned: &[Concerned<'_>], output: Output) -> anyhow::Result<ExitCode> {
+    for Concerned { admin, paused, missing } in concerned {
+        let (service, replica, paused) = (&*admin.service, admin.replica, *paused);
+        let would_accept: Vec<String> = missing.iter().map(|named| named.to_string()).collect();
         if output.json {
-            let (service, replica) = (&admin.service, admin.replica);
-            output.object(&ResumedObject { service, replica, accepted: resumed.accepted })?;
+            output.object(&WouldObject { service, replica, paused, would_accept })?;
             continue;
         }
         let name = admin.name();
-        if pauses {
-            output.line(&format!("{name} pauses no longer"));
-        }
-        for Accepted { topic, partition, from, to } in resumed.accepted {
-            output.line(&format!("{name} goes on with {topic}:{partition} at {to} instead of {from}"));
+        match (would_accept.is_empty(), paused) {
+            (false, _) => output.line(&format!("{name} would give up what {} lost", would_accept.join(", "))),
+            (true, true) => output.line(&format!("{name} would pause no longer")),
+            (true, false) => output.line(&format!("{name} does not pause")),
         }
     }
     Ok(Exit::Done.into())
+}
+
+fn show(admin: &Admin, resumed: &Resumed, output: Output) -> anyhow::Result<()> {
+    if output.json {
+        return output.object(&ResumedObject { service: &admin.service, replica: admin.replica, resumed });
+    }
+    let name = admin.name();
+    match (resumed.paused, resumed.accepted.is_empty()) {
+        (true, _) => output.line(&format!("{name} pauses no longer")),
+        (false, true) => output.line(&format!("{name} did not pause")),
+        (false, false) => {}
+    }
+    for Accepted { topic, partition, from, to } in &resumed.accepted {
+        output.line(&format!("{name} goes on with {topic}:{partition} at {to} instead of {from}"));
+    }
+    Ok(())
 }

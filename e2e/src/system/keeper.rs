@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::Context;
 
+use super::programs;
+
 /// Logs stay here when the folder goes; those of the last run only.
 const LOGS: &str = "e2e-logs";
 
@@ -20,9 +22,7 @@ pub(super) fn folder(name: &str) -> PathBuf {
 }
 
 pub(super) fn watch(folder: &Path, name: &str) -> anyhow::Result<ChildStdin> {
-    let us = env::current_exe()?;
-    // target/debug/deps/it-… : programs are one folder above.
-    let programs = us.ancestors().nth(2).context("the test binary stands nowhere")?;
+    let programs = programs();
     let script = "cat >/dev/null; rm -rf \"$3\"; cp -r \"$2/logs\" \"$3\"; \"$1\" dev down --wipe --dir \"$2\"; rm -rf \"$2\"";
     let mut keeper = Command::new("sh");
     keeper

@@ -42,6 +42,7 @@ pub use mix::Mix;
 pub use recovery::Recovery;
 pub use seen::{Seen, Told};
 pub use speak::{Answer, Order, record, structured};
+pub use terminal::programs;
 pub use until::until;
 
 /// A file with the object of `fulfil dev status --json`: the system to use, started and stopped by somebody else.

@@ -1,8 +1,21 @@
 //! `fulfil`, as from another terminal.
 
-use std::{env, process::Command};
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use cli::exit::Exit;
 
 use super::System;
+
+/// Where the programs of this build are.
+pub fn programs() -> PathBuf {
+    let us = env::current_exe().unwrap_or_else(|error| panic!("{error}"));
+    // target/debug/deps/it-…: programs are one folder above.
+    us.ancestors().nth(2).unwrap_or_else(|| panic!("the test binary stands nowhere")).to_owned()
+}
 
 impl System {
     /// What the CLI says on both streams.
@@ -10,29 +23,20 @@ impl System {
     /// # Panics
     /// Where it does not succeed.
     pub fn cli(&self, arguments: &[&str]) -> String {
-        let (is_done, said) = self.ran(arguments);
-        assert!(is_done, "fulfil {}: {said}", arguments.join(" "));
-        said
+        self.cli_ends(Exit::Done, arguments)
     }
 
-    /// The same of what it must refuse.
+    /// The same of what must end otherwise.
     ///
     /// # Panics
-    /// Where it succeeds.
-    pub fn cli_refuses(&self, arguments: &[&str]) -> String {
-        let (is_done, said) = self.ran(arguments);
-        assert!(!is_done, "fulfil {} was not refused: {said}", arguments.join(" "));
-        said
-    }
-
-    fn ran(&self, arguments: &[&str]) -> (bool, String) {
-        let us = env::current_exe().unwrap_or_else(|error| panic!("{error}"));
-        // target/debug/deps/it-…: programs are one folder above.
-        let programs = us.ancestors().nth(2).unwrap_or_else(|| panic!("the test binary stands nowhere"));
-        let mut command = Command::new(programs.join("fulfil"));
+    /// Where it ends in another way.
+    pub fn cli_ends(&self, exit: Exit, arguments: &[&str]) -> String {
+        let mut command = Command::new(programs().join("fulfil"));
         command.args(arguments).env("FULFIL_DIR", self.dir());
-        let output = command.output().unwrap_or_else(|error| panic!("fulfil: {error}"));
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+        let Output { status, stdout, stderr } =
+            command.output().unwrap_or_else(|error| panic!("fulfil: {error}"));
+        let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+        assert_eq!(status.code(), Some(exit as i32), "fulfil {}: {said}", arguments.join(" "));
+        said
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
-use e2e::system::{System, until};
+use e2e::system::{System, programs, until};
 use shared::choreography::Choreography;
 use tokio::process::Command;
 
@@ -48,8 +48,7 @@ async fn the_commands_of_the_readme_work() {
         ("127.0.0.1:8081", http("order-service")),
         ("127.0.0.1:8080", http("projector")),
     ];
-    let programs = env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-    let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap());
+    let path = format!("{}:{}", programs().display(), env::var("PATH").unwrap());
     for block in blocks {
         if block.contains("kcat") && !has("kcat") {
             eprintln!("skipped: there is no kcat on this machine");

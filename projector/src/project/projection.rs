@@ -7,17 +7,14 @@ use std::{
 };
 
 use shared::{
-    consumer::{self, Place, Position, Suspicion},
+    consumer::{self, Place, Position, operator::Loss},
     contract::{
         Timestamp,
         envelope::{Mode, Raw},
     },
     failure::{Holds, KeyHold},
-    log::{self, KeyHeld, StoreError, StoredPosition},
-    telemetry::{
-        Metrics,
-        metrics::{TopicLabel, WhatLabel},
-    },
+    log::{self, GivenUp, KeyHeld, StoreError, StoredPosition},
+    telemetry::{Metrics, metrics::TopicLabel},
 };
 use tracing::{debug, error, warn};
 
@@ -112,24 +109,15 @@ impl Projection {
         }
     }
 
-    /// Goes on after what a topic has lost. False where the process stops first.
-    pub async fn give_up(&mut self, suspicions: &[Suspicion]) -> bool {
-        for suspicion in suspicions {
-            let mut attempt = 0;
-            while let Err(error) = log::answered(self.skip(suspicion)).await {
-                if self.store.wait(&error, &mut attempt).await.is_err() {
-                    return false;
-                }
+    /// Goes on after what a topic has lost. `None` where the process stops first.
+    pub(super) async fn give_up(&mut self, loss: &Loss) -> Option<GivenUp> {
+        let mut attempt = 0;
+        loop {
+            match log::answered(async { loss.give_up(self.store.connection().await?).await }).await {
+                Ok(given_up) => return Some(given_up),
+                Err(error) => self.store.wait(&error, &mut attempt).await.ok()?,
             }
-            error!("an operator accepts the loss: {suspicion}");
-            self.metrics.counted.get_or_create(&WhatLabel { what: "data_loss_accepted" }).inc();
         }
-        true
-    }
-
-    async fn skip(&mut self, suspicion: &Suspicion) -> Result<bool, StoreError> {
-        let Suspicion { place: (topic, partition), next, low, .. } = *suspicion;
-        log::give_up(self.store.connection().await?, topic, partition, next, low).await
     }
 
     /// Where each of our partitions goes on.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use shared::{
-    consumer::{Change, Consumer, Heard, Lag, Next, Operator, Suspicion, operator::Request},
+    consumer::{Change, Consumer, Heard, Lag, Next, Operator},
     contract::envelope::Raw,
     failpoint,
     failure::Brake,
@@ -13,7 +13,7 @@ use shared::{
     shutdown::Shutdown,
 };
 use tokio::time::interval;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::projection::{Came, Projection};
 
@@ -50,9 +50,15 @@ pub async fn run(
                 continue;
             }
             _ = listen.tick() => {
-                while let Some(request) = operator.asked() {
-                    if !operate(request, &mut projection, consumer, &operator, &mut brake).await {
-                        return Ok(());
+                if !operator.is_asked() {
+                    continue;
+                }
+                let (positions, ends) = (projection.positions().collect::<Vec<_>>(), consumer.last_ends());
+                while let Some(loss) = operator.listen(&mut brake, &positions, &ends) {
+                    let Some(given_up) = projection.give_up(&loss).await else { return Ok(()) };
+                    if operator.given_up(loss, given_up, &projection.metrics) {
+                        projection.revoke();
+                        consumer.reassign();
                     }
                 }
                 continue;
@@ -68,7 +74,7 @@ pub async fn run(
             Next::Change(Change::Assigned { places, reply }) => {
                 behind.clear(&projection.metrics);
                 // Said again where it is still so: the positions are compared with the topics after this.
-                operator.assigned();
+                operator.reassigned();
                 readiness.found(TOPICS);
                 let Some(positions) = projection.assign(&places).await else { return Ok(()) };
                 failpoint::pass("rebalance", "assigned");
@@ -81,6 +87,8 @@ pub async fn run(
             Next::Change(Change::Revoked { reply }) => {
                 failpoint::pass("rebalance", "revoked");
                 projection.revoke();
+                operator.reassigned();
+                readiness.found(TOPICS);
                 behind.clear(&projection.metrics);
                 let _ = reply.send(());
                 continue;
@@ -105,42 +113,6 @@ pub async fn run(
             Came::Stopped => return Ok(()),
         }
     }
-}
-
-/// False where the process stops.
-async fn operate(
-    request: Request,
-    projection: &mut Projection,
-    consumer: &Consumer,
-    operator: &Operator,
-    brake: &mut Brake,
-) -> bool {
-    match request {
-        Request::Stand(reply) => {
-            let paused_ms = brake.left(Instant::now()).as_millis() as u64;
-            // Whoever asked may be gone.
-            let _ = reply.send(operator.standing(projection.positions(), &consumer.last_ends(), paused_ms));
-        }
-        Request::Resume { accept, reply } => {
-            let suspicions = match operator.suspicions(&accept) {
-                Ok(suspicions) => suspicions,
-                Err(refusal) => {
-                    let _ = reply.send(Err(refusal));
-                    return true;
-                }
-            };
-            warn!("an operator lets the group go on");
-            brake.lift();
-            if !projection.give_up(&suspicions).await {
-                return false;
-            }
-            if !suspicions.is_empty() {
-                consumer.reassign();
-            }
-            let _ = reply.send(Ok(suspicions.iter().map(Suspicion::accepted).collect()));
-        }
-    }
-    true
 }
 
 /// The message, and those that are there already.

@@ -7,13 +7,21 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     str::FromStr,
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
 
 use super::Place;
-use crate::contract::topics::Topic;
+use crate::{
+    contract::topics::Topic,
+    failure::Brake,
+    log::{self, GivenUp, StoreError},
+    telemetry::{Metrics, metrics::WhatLabel},
+};
 
 const REQUESTS_MAX: usize = 16;
 
@@ -87,16 +95,40 @@ pub struct Accepted {
     pub to: i64,
 }
 
+/// What came of "go on".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// It paused, and does no longer.
+    pub paused: bool,
+    pub accepted: Vec<Accepted>,
+}
+
 #[derive(Debug)]
-pub enum Request {
+enum Request {
     Stand(oneshot::Sender<Standing>),
-    Resume { accept: Vec<Place>, reply: oneshot::Sender<Result<Vec<Accepted>, NotSuspected>> },
+    Resume { accept: Vec<Place>, reply: oneshot::Sender<Result<Resumed, Refused>> },
 }
 
 /// Nothing was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no loss is suspected at {} in this process", Named(*.0))]
-pub struct NotSuspected(pub Place);
+pub enum Refused {
+    #[error("no loss is suspected at {} in this process", Named(*.0))]
+    NotSuspected(Place),
+    #[error("the group has gone on meanwhile: look again")]
+    Moved,
+    #[error(
+        "the topic goes back, and {0} dead letters and held messages of before stand at offsets that come again as other \
+         messages, which would be taken for them: once nobody needs them, delete those rows"
+    )]
+    ComesAgain(i64),
+}
+
+/// What an operator gives up, valid. Whoever carries it out says what came of it to [`Operator::given_up`].
+#[derive(Debug)]
+pub struct Loss {
+    suspicions: Vec<Suspicion>,
+    reply: oneshot::Sender<Result<Resumed, Refused>>,
+}
 
 /// The admin port's end. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -124,9 +156,9 @@ impl Console {
         answer.await.ok()
     }
 
-    /// Ends the pause, and gives up what the named partitions have lost. All of it or nothing. `None` where the loop
-    /// is gone.
-    pub async fn resume(&self, accept: Vec<Place>) -> Option<Result<Vec<Accepted>, NotSuspected>> {
+    /// Ends the pause; or, where partitions are named, gives up what they have lost, all of it or nothing. `None` where
+    /// the loop is gone. Who stops waiting before the loop has heard it takes it back.
+    pub async fn resume(&self, accept: Vec<Place>) -> Option<Result<Resumed, Refused>> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Resume { accept, reply }).await.ok()?;
         answer.await.ok()
@@ -134,9 +166,65 @@ impl Console {
 }
 
 impl Operator {
-    /// What somebody wants to know or have done now.
-    pub fn asked(&mut self) -> Option<Request> {
-        self.requests.try_recv().ok()
+    /// Whether there is anything to listen to.
+    pub fn is_asked(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// Answers all that can be answered at once: how the loop stands, and the end of a pause. The first loss to be given
+    /// up is the caller's to carry out, who then asks again.
+    pub fn listen(
+        &mut self,
+        brake: &mut Brake,
+        positions: &[(Place, Option<i64>)],
+        ends: &HashMap<Place, i64>,
+    ) -> Option<Loss> {
+        loop {
+            match self.requests.try_recv().ok()? {
+                // Whoever asked may be gone.
+                Request::Stand(reply) => drop(reply.send(self.standing(brake, positions, ends))),
+                Request::Resume { reply, .. } if reply.is_closed() => {}
+                Request::Resume { accept, reply } if accept.is_empty() => {
+                    let paused = brake.on(Instant::now());
+                    if paused {
+                        warn!("an operator ends the pause");
+                        brake.lift();
+                    }
+                    let _ = reply.send(Ok(Resumed { paused, accepted: Vec::new() }));
+                }
+                Request::Resume { accept, reply } => {
+                    let found = |place: &Place| {
+                        self.suspected.get(place).copied().ok_or(Refused::NotSuspected(*place))
+                    };
+                    match accept.iter().map(found).collect() {
+                        Ok(suspicions) => return Some(Loss { suspicions, reply }),
+                        Err(refused) => drop(reply.send(Err(refused))),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What came of a loss: true where partitions go on elsewhere, so that they must be assigned anew.
+    pub fn given_up(&mut self, loss: Loss, given_up: GivenUp, metrics: &Metrics) -> bool {
+        let Loss { suspicions, reply } = loss;
+        let refused = match given_up {
+            GivenUp::Done => None,
+            GivenUp::Moved => Some(Refused::Moved),
+            GivenUp::ComesAgain(count) => Some(Refused::ComesAgain(count)),
+        };
+        if let Some(refused) = refused {
+            let _ = reply.send(Err(refused));
+            return false;
+        }
+        for suspicion in &suspicions {
+            error!("an operator accepts the loss: {suspicion}");
+            metrics.counted.get_or_create(&WhatLabel { what: "data_loss_accepted" }).inc();
+            self.suspected.remove(&suspicion.place);
+        }
+        let accepted = suspicions.iter().map(Suspicion::accepted).collect();
+        let _ = reply.send(Ok(Resumed { paused: false, accepted }));
+        true
     }
 
     /// All that is suspected, in words.
@@ -146,38 +234,47 @@ impl Operator {
         all.join("; ")
     }
 
-    /// Partitions were assigned: their positions are compared with the topics again after this.
-    pub fn assigned(&mut self) {
+    /// Partitions came or went: the positions of those that are ours are compared with the topics again after this.
+    pub fn reassigned(&mut self) {
         self.suspected.clear();
     }
 
-    pub fn suspicions(&self, places: &[Place]) -> Result<Vec<Suspicion>, NotSuspected> {
-        let found = |place: &Place| self.suspected.get(place).copied().ok_or(NotSuspected(*place));
-        places.iter().map(found).collect()
-    }
-
-    pub fn standing(
+    fn standing(
         &self,
-        positions: impl Iterator<Item = (Place, Option<i64>)>,
+        brake: &Brake,
+        positions: &[(Place, Option<i64>)],
         ends: &HashMap<Place, i64>,
-        paused_ms: u64,
     ) -> Standing {
-        let mut positions: Vec<_> = positions.collect();
+        let mut positions = positions.to_vec();
         positions.sort_unstable();
-        let partitions = positions.into_iter().map(|(place, next)| Partition {
-            topic: place.0.name().to_owned(),
-            partition: place.1,
-            next,
-            end: ends.get(&place).copied(),
-            suspected: self.suspected.get(&place).map(Suspicion::to_string),
+        let partitions = positions.into_iter().map(|(place, next)| {
+            let suspicion = self.suspected.get(&place);
+            Partition {
+                topic: place.0.name().to_owned(),
+                partition: place.1,
+                next,
+                end: suspicion.map(|suspicion| suspicion.high).or_else(|| ends.get(&place).copied()),
+                suspected: suspicion.map(Suspicion::to_string),
+            }
         });
+        let paused_ms = brake.left(Instant::now()).as_millis() as u64;
         Standing { paused_ms, partitions: partitions.collect() }
     }
 }
 
+impl Loss {
+    /// The same of all databases: each place goes on at the first message that its topic has, since what is known is
+    /// recognized, and nothing more is given up than is gone.
+    pub async fn give_up(&self, connection: &mut PgConnection) -> Result<GivenUp, StoreError> {
+        let places: Vec<Place> = self.suspicions.iter().map(|suspicion| suspicion.place).collect();
+        let from: Vec<i64> = self.suspicions.iter().map(|suspicion| suspicion.next).collect();
+        let to: Vec<i64> = self.suspicions.iter().map(|suspicion| suspicion.low).collect();
+        log::give_up(connection, &places, &from, &to).await
+    }
+}
+
 impl Suspicion {
-    /// All that the topic has is read again: what is known is recognized, and nothing more is given up than is gone.
-    pub fn accepted(&self) -> Accepted {
+    fn accepted(&self) -> Accepted {
         let (topic, partition) = self.place;
         Accepted { topic: topic.name().to_owned(), partition, from: self.next, to: self.low }
     }
@@ -185,6 +282,8 @@ impl Suspicion {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -196,16 +295,58 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_what_is_suspected_is_given_up_and_an_assignment_takes_the_suspicion_back() {
-        let (_console, mut operator) = console();
-        let place = (Topic::OrdersEvents, 3);
-        assert_eq!(operator.suspicions(&[place]), Err(NotSuspected(place)));
+    #[tokio::test]
+    async fn only_what_is_suspected_is_given_up_and_only_once() {
+        let (console, mut operator) = console();
+        let metrics = Metrics::new("test", "1");
+        let (mut brake, place) = (Brake::default(), (Topic::OrdersEvents, 3));
         let suspicion = Suspicion { place, next: 7, low: 10, high: 20 };
         let why = operator.suspect(suspicion);
         assert_eq!(why, "DATA_LOSS_SUSPECTED: orders.events:3 is at 7, but the topic has 10 to 20");
-        assert_eq!(operator.suspicions(&[place]).unwrap()[0].accepted().to, 10);
-        operator.assigned();
-        assert_eq!(operator.suspicions(&[place]), Err(NotSuspected(place)));
+        let ask = async |accept: Vec<Place>, operator: &mut Operator, given_up: GivenUp| {
+            let asked = console.resume(accept);
+            let served = async {
+                tokio::task::yield_now().await;
+                if let Some(loss) = operator.listen(&mut Brake::default(), &[], &HashMap::new()) {
+                    operator.given_up(loss, given_up, &metrics);
+                }
+            };
+            tokio::join!(asked, served).0.unwrap()
+        };
+        let elsewhere = (Topic::OrdersEvents, 4);
+        let refused = ask(vec![place, elsewhere], &mut operator, GivenUp::Done).await;
+        assert_eq!(refused, Err(Refused::NotSuspected(elsewhere)));
+        assert_eq!(ask(vec![place], &mut operator, GivenUp::Moved).await, Err(Refused::Moved));
+        let comes_again = ask(vec![place], &mut operator, GivenUp::ComesAgain(2)).await;
+        assert_eq!(comes_again, Err(Refused::ComesAgain(2)));
+        let accepted = Accepted { topic: "orders.events".into(), partition: 3, from: 7, to: 10 };
+        let resumed = Resumed { paused: false, accepted: vec![accepted] };
+        assert_eq!(ask(vec![place], &mut operator, GivenUp::Done).await, Ok(resumed));
+        assert_eq!(ask(vec![place], &mut operator, GivenUp::Done).await, Err(Refused::NotSuspected(place)));
+        operator.suspect(suspicion);
+        operator.reassigned();
+        assert_eq!(ask(vec![place], &mut operator, GivenUp::Done).await, Err(Refused::NotSuspected(place)));
+        // Who has stopped waiting is not heard.
+        operator.suspect(suspicion);
+        drop(tokio::time::timeout(Duration::ZERO, console.resume(vec![place])).await);
+        assert!(operator.listen(&mut brake, &[], &HashMap::new()).is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_pause_is_said_where_there_is_one() {
+        let (console, mut operator) = console();
+        let mut brake = Brake::default();
+        for paused in [false, true, false] {
+            if paused {
+                brake.count(0, 1_000, Instant::now());
+            }
+            let served = async {
+                tokio::task::yield_now().await;
+                operator.listen(&mut brake, &[], &HashMap::new());
+            };
+            let (resumed, ()) = tokio::join!(console.resume(Vec::new()), served);
+            assert_eq!(resumed.unwrap().unwrap().paused, paused);
+            assert!(!brake.on(Instant::now()));
+        }
     }
 }

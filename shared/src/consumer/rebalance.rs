@@ -15,6 +15,7 @@ use rdkafka::{
     ClientConfig, ClientContext, Offset, Statistics, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::KafkaError,
+    statistics::Partition,
     types::RDKafkaRespErr,
 };
 use tracing::{error, info, warn};
@@ -75,7 +76,9 @@ impl ClientContext for Rebalance {
         ends.clear();
         for (name, topic) in &statistics.topics {
             let Some(topic_of_ours) = Topic::parse(name) else { continue };
-            let known = topic.partitions.values().filter(|partition| partition.partition >= 0);
+            // Of what was never fetched it says less than nothing.
+            let is_known = |partition: &&Partition| partition.partition >= 0 && partition.hi_offset >= 0;
+            let known = topic.partitions.values().filter(is_known);
             ends.extend(known.map(|partition| ((topic_of_ours, partition.partition), partition.hi_offset)));
         }
     }

@@ -24,7 +24,7 @@ impl<D: Decider> Run<D> {
                     self.store.run(async |connection| assigned(connection, &places).await).await?;
                 self.lag.clear(&self.metrics);
                 // Said again where it is still so: the positions are compared with the topics after this.
-                self.operator.assigned();
+                self.operator.reassigned();
                 self.readiness.found(TOPICS);
                 let now = self.clock.now();
                 let positions = take_over(&mut self.execute, &mut self.gather, &stored, &held, now);
@@ -36,6 +36,8 @@ impl<D: Decider> Run<D> {
             Change::Revoked { reply } => {
                 failpoint::pass("rebalance", "revoked");
                 give_up(&mut self.execute, &mut self.gather);
+                self.operator.reassigned();
+                self.readiness.found(TOPICS);
                 self.lag.clear(&self.metrics);
                 let _ = reply.send(());
             }

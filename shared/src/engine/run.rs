@@ -18,13 +18,14 @@ use tokio::{
 use tracing::{debug, error, warn};
 
 use super::{
+    assignment::give_up,
     clock::Clock,
     gather::{Gather, unanswered},
     serve::Caller,
     store::Store,
 };
 use crate::{
-    consumer::{Consumer, Lag, Next, Operator, Place, Suspicion, operator::Request},
+    consumer::{Consumer, Lag, Next, Operator, Place},
     contract::envelope::Raw,
     decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
@@ -116,9 +117,7 @@ impl<D: Decider> Run<D> {
             if ticked.elapsed() >= TICK {
                 self.look_for_tasks().await?;
                 self.watch();
-                while let Some(request) = self.operator.asked() {
-                    self.operate(request).await?;
-                }
+                self.listen().await?;
                 ticked = tokio::time::Instant::now();
             }
         }
@@ -164,6 +163,10 @@ impl<D: Decider> Run<D> {
                     let write = async |connection: &mut sqlx::PgConnection| {
                         failpoint::fallible(path, "appending")?;
                         let appended = log::append(connection, &append).await?;
+                        if let log::Appended::DoneBefore { .. } = appended {
+                            // The call before may have ended while it waited for the standby.
+                            log::confirm(connection).await?;
+                        }
                         failpoint::fallible(path, "appended").map(|()| appended)
                     };
                     match self.store.run(write).await {
@@ -357,40 +360,18 @@ impl<D: Decider> Run<D> {
         Ok(())
     }
 
-    async fn operate(&mut self, request: Request) -> anyhow::Result<()> {
-        match request {
-            Request::Stand(reply) => {
-                let paused_ms = self.gather.brake.left(Instant::now()).as_millis() as u64;
-                let (positions, ends) = (self.execute.positions(), self.consumer.last_ends());
-                // Whoever asked may be gone.
-                let _ = reply.send(self.operator.standing(positions, &ends, paused_ms));
-            }
-            Request::Resume { accept, reply } => {
-                let suspicions = match self.operator.suspicions(&accept) {
-                    Ok(suspicions) => suspicions,
-                    Err(refusal) => {
-                        let _ = reply.send(Err(refusal));
-                        return Ok(());
-                    }
-                };
-                warn!("an operator lets the group go on");
-                self.gather.brake.lift();
-                let mut accepted = Vec::new();
-                for Suspicion { place: (topic, partition), next, low, .. } in suspicions.iter().copied() {
-                    let give_up = async |connection: &mut sqlx::PgConnection| {
-                        log::give_up(connection, topic, partition, next, low).await
-                    };
-                    self.store.run(give_up).await?;
-                }
-                for suspicion in &suspicions {
-                    error!("an operator accepts the loss: {suspicion}");
-                    self.metrics.counted.get_or_create(&WhatLabel { what: "data_loss_accepted" }).inc();
-                    accepted.push(suspicion.accepted());
-                }
-                if !accepted.is_empty() {
-                    self.consumer.reassign();
-                }
-                let _ = reply.send(Ok(accepted));
+    /// What an operator wants to know, or says.
+    async fn listen(&mut self) -> anyhow::Result<()> {
+        if !self.operator.is_asked() {
+            return Ok(());
+        }
+        let (positions, ends) = (self.execute.positions().collect::<Vec<_>>(), self.consumer.last_ends());
+        while let Some(loss) = self.operator.listen(&mut self.gather.brake, &positions, &ends) {
+            let given_up = self.store.run(async |connection| loss.give_up(connection).await).await?;
+            if self.operator.given_up(loss, given_up, &self.metrics) {
+                // What is known of the positions is not so any more.
+                give_up(&mut self.execute, &mut self.gather);
+                self.consumer.reassign();
             }
         }
         Ok(())

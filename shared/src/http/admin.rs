@@ -17,14 +17,14 @@ use axum::{
     routing::{get, post},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{sync::watch, time::timeout};
 
 use super::{JsonOrNothing, Problem, problem::FieldError};
 use crate::{
     consumer::{
         Console,
-        operator::{Named, Standing},
+        operator::{Named, Refused, Resumed, Standing},
     },
     telemetry::{Metrics, metrics::Exposition},
 };
@@ -114,7 +114,7 @@ struct Resume {
 async fn resume(
     State(console): State<Console>,
     JsonOrNothing(body): JsonOrNothing<Resume>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Resumed>, Problem> {
     let mut accept = Vec::with_capacity(body.accept_data_loss.len());
     for (index, text) in body.accept_data_loss.iter().enumerate() {
         let Named(place) = text.parse().map_err(|detail: String| {
@@ -125,14 +125,20 @@ async fn resume(
         accept.push(place);
     }
     let asked = timeout(LOOP_ANSWERS_MAX, console.resume(accept)).await;
-    let accepted = asked.ok().flatten().ok_or_else(busy)?;
-    let accepted = accepted
-        .map_err(|refusal| Problem::new(StatusCode::CONFLICT, "not-suspected", refusal.to_string()))?;
-    Ok(Json(json!({"accepted": accepted})))
+    let resumed = asked.ok().flatten().ok_or_else(busy)?;
+    resumed.map(Json).map_err(|refused| {
+        let code = match refused {
+            Refused::NotSuspected(_) => "not-suspected",
+            Refused::Moved => "moved",
+            Refused::ComesAgain(_) => "comes-again",
+        };
+        Problem::new(StatusCode::CONFLICT, code, refused.to_string())
+    })
 }
 
 fn busy() -> Problem {
-    let detail = "the loop of this process does not answer: what it lacks is at /readyz";
+    let detail =
+        "the loop of this process does not answer, and does nothing of it: what it lacks is at /readyz";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }
 

@@ -28,7 +28,7 @@ pub use error::StoreError;
 pub use hold::{held_keys, held_messages, keys_held};
 pub use letter::{letters, letters_after, letters_end};
 pub use load::load;
-pub use position::{count_attempt, count_start, give_up, positions};
+pub use position::{GivenUp, count_attempt, count_start, give_up, positions};
 pub use request::*;
 pub use snapshot::snapshots;
 pub use store::{NewEvent, append_to_stream, read_log, read_stream, stream_version};

@@ -1,8 +1,9 @@
 //! Where the group stands in its topics, and what a message that kills its process leaves behind.
 //!
-//! Only `append` moves a position, but for an operator who gives up what a topic has lost; the counts are written under its lock, since the table's key would let two rows of a
-//! partition be. Read positions before what waits in their partitions ([`super::hold`]): whoever
-//! still holds a message between the two reads moves a position with it, and that fences whoever read the older one.
+//! Only `append` moves a position, but for an operator who gives up what a topic has lost; that and the counts are
+//! written under its lock, since the table's key would let two rows of a partition be. Read positions before what waits
+//! in their partitions ([`super::hold`]): whoever still holds a message between the two reads moves a position with it,
+//! and that fences whoever read the older one.
 
 use sqlx::{Connection, PgConnection, Row};
 
@@ -87,24 +88,67 @@ pub async fn count_attempt(
     Ok(transaction.commit().await?)
 }
 
-/// Gives up what is between: an operator's word, where the topic has it no longer. False where the position is not
-/// `from` any more.
+/// What became of [`give_up`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// All of them go on where they were told to, from now on or already.
+    Done,
+    /// One of them has moved: nothing was done.
+    Moved,
+    /// A topic goes back, and so many dead letters and held messages of before stand at offsets that would come again,
+    /// as other messages: nothing was done.
+    ComesAgain(i64),
+}
+
+/// An operator's word: goes on elsewhere, where the topic has a place no longer. All of them or none.
 pub async fn give_up(
     connection: &mut PgConnection,
-    topic: Topic,
-    partition: i32,
-    from: i64,
-    to: i64,
-) -> Result<bool, StoreError> {
-    let moved =
-        sqlx::query("update position set next = $4 where topic = $1 and partition = $2 and next = $3")
-            .bind(topic.name())
-            .bind(partition)
-            .bind(from)
-            .bind(to)
-            .execute(connection)
-            .await?;
-    Ok(moved.rows_affected() == 1)
+    places: &[(Topic, i32)],
+    from: &[i64],
+    to: &[i64],
+) -> Result<GivenUp, StoreError> {
+    let topics: Vec<&str> = places.iter().map(|(topic, _)| topic.name()).collect();
+    let partitions: Vec<i32> = places.iter().map(|(_, partition)| *partition).collect();
+    let mut transaction = connection.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock(1)").execute(&mut *transaction).await?;
+    // Both are known by their offset, and what is known is left out.
+    let comes_again: i64 = sqlx::query_scalar(
+        "select count(*)
+         from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) as place (topic, partition, before, next)
+         join (
+           select topic, partition, \"offset\" from dead_letter
+           union all
+           select topic, partition, \"offset\" from held_message
+         ) as known on known.topic = place.topic and known.partition = place.partition
+         where place.next < place.before and known.\"offset\" >= place.next",
+    )
+    .bind(&topics)
+    .bind(&partitions)
+    .bind(from)
+    .bind(to)
+    .fetch_one(&mut *transaction)
+    .await?;
+    if comes_again > 0 {
+        return Ok(GivenUp::ComesAgain(comes_again));
+    }
+    let moved = sqlx::query(
+        "update position
+         set next = place.next, starts = 0, attempt_offset = null, attempts = 0
+         from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) as place (topic, partition, before, next)
+         where position.topic = place.topic and position.partition = place.partition
+           and position.next in (place.before, place.next)",
+    )
+    .bind(&topics)
+    .bind(&partitions)
+    .bind(from)
+    .bind(to)
+    .execute(&mut *transaction)
+    .await?;
+    if moved.rows_affected() < places.len() as u64 {
+        return Ok(GivenUp::Moved);
+    }
+    transaction.commit().await?;
+    Ok(GivenUp::Done)
 }
 
 /// Sees to it that there is one, and that nobody else makes one: lock 1 is the log's. A statement that follows sees what

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::system::{Edge, Load, Loading, Mix, Order, System, until};
+use e2e::system::{Edge, Load, Loading, Mix, Order, System, programs, until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use shared::contract::topics::Topic;
@@ -34,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 #[ignore = "needs the programs of the next build: make upgrade"]
 async fn what_the_next_build_says_waits_for_it_and_nothing_of_it_is_lost() {
     let next = PathBuf::from(env::var_os(NEXT).unwrap_or_else(|| panic!("{NEXT} is not set: make upgrade")));
-    let now = env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+    let now = programs();
     let Some(mut system) = System::of_its_own("-upgrade", Default::default()).await else { return };
     system.scale(REPLICAS).await;
     let edge = Edge::of(&system);

@@ -8,9 +8,11 @@ use std::{
 
 use serde_json::json;
 use shared::{
-    consumer::{Operator, Suspicion, console, operator::Request},
+    consumer::{Operator, Suspicion, console},
     contract::topics::Topic,
+    failure::Brake,
     http::{Limits, Readiness, admin, healthcheck},
+    log::GivenUp,
     telemetry::Metrics,
     testing::http::{Served, served},
 };
@@ -91,25 +93,18 @@ async fn an_operator_is_heard_by_the_loop_and_told_what_cannot_be() {
     operator.suspect(Suspicion { place, next: 7, low: 10, high: 20 });
     tokio::spawn(async move {
         loop {
-            match operator.asked() {
-                Some(Request::Stand(reply)) => {
-                    let positions = [(place, Some(7))].into_iter();
-                    reply.send(operator.standing(positions, &HashMap::new(), 1_500)).unwrap();
-                }
-                Some(Request::Resume { accept, reply }) => {
-                    let suspicions = operator.suspicions(&accept);
-                    let accepted = |all: Vec<Suspicion>| all.iter().map(Suspicion::accepted).collect();
-                    reply.send(suspicions.map(accepted)).unwrap();
-                }
-                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            let loss = operator.listen(&mut Brake::default(), &[(place, Some(7))], &HashMap::new());
+            if let Some(loss) = loss {
+                operator.given_up(loss, GivenUp::Done, &Metrics::new("test", "1"));
             }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
     let why = "DATA_LOSS_SUSPECTED: orders.events:3 is at 7, but the topic has 10 to 20";
     assert_eq!(
         admin.get("/consumer").await.json(),
-        json!({"paused_ms": 1_500, "partitions": [
-            {"topic": "orders.events", "partition": 3, "next": 7, "end": null, "suspected": why}
+        json!({"paused_ms": 0, "partitions": [
+            {"topic": "orders.events", "partition": 3, "next": 7, "end": 20, "suspected": why}
         ]})
     );
     let other =
@@ -117,10 +112,10 @@ async fn an_operator_is_heard_by_the_loop_and_told_what_cannot_be() {
     assert_eq!((other.status, other.json()["code"].as_str()), (409, Some("not-suspected")));
     let accepted =
         admin.send("POST", "/consumer/resume", &JSON, r#"{"accept_data_loss":["orders.events:3"]}"#).await;
-    let goes_on = json!({"accepted": [{"topic": "orders.events", "partition": 3, "from": 7, "to": 10}]});
+    let goes_on = json!({"paused": false, "accepted": [{"topic": "orders.events", "partition": 3, "from": 7, "to": 10}]});
     assert_eq!((accepted.status, accepted.json()), (200, goes_on));
     let nothing = admin.send("POST", "/consumer/resume", &[], "").await;
-    assert_eq!((nothing.status, nothing.json()), (200, json!({"accepted": []})));
+    assert_eq!((nothing.status, nothing.json()), (200, json!({"paused": false, "accepted": []})));
 }
 
 #[tokio::test]

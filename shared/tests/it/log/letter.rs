@@ -23,7 +23,7 @@ fn letter(offset: i64) -> Letter {
     }
 }
 
-fn dead(id: u128) -> LetterRecord {
+pub(super) fn dead(id: u128) -> LetterRecord {
     let what = LetterChange::Dead(Box::new(letter(i64::try_from(id).unwrap())));
     LetterRecord { letter_id: Uuid::from_u128(id), recorded_at: time(0), what }
 }
