@@ -31,11 +31,16 @@ const BURIAL: Duration = Duration::from_secs(10);
 pub struct Death {
     pub pid: i32,
     pub log: PathBuf,
+    /// Where its own part of the log begins.
+    pub log_from: u64,
     pub status: ExitStatus,
+    /// It did not stop when it was asked to, and was killed for it.
+    pub is_forced: bool,
 }
 
 /// A parent alone hears how a process ended, so it is remembered here, for as long as we live.
 static DEATHS: Mutex<Vec<Death>> = Mutex::new(Vec::new());
+static FORCED: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 
 /// The processes that this one has started and outlived, in the order in which they ended.
 pub fn deaths() -> Vec<Death> {
@@ -53,6 +58,7 @@ impl Process {
     /// Starts it in a process group of its own (a Ctrl-C here does not reach it), writing to the end of `log`.
     pub(crate) fn spawn(command: &mut Command, log: &Path) -> anyhow::Result<Process> {
         let out = append_to(log)?;
+        let log_from = out.metadata()?.len();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
@@ -66,7 +72,9 @@ impl Process {
         // Reaped as long as we live (tests start and kill dozens); after that init does it.
         thread::spawn(move || {
             if let Ok(status) = child.wait() {
-                DEATHS.lock().unwrap_or_else(PoisonError::into_inner).push(Death { pid, log, status });
+                let is_forced = FORCED.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid);
+                let death = Death { pid, log, log_from, status, is_forced };
+                DEATHS.lock().unwrap_or_else(PoisonError::into_inner).push(death);
             }
         });
         Ok(Process { pid, started_ticks })
@@ -84,6 +92,9 @@ impl Process {
         self.signal(Signal::SIGCONT)?;
         if self.is_gone_within(limit).await {
             return Ok(true);
+        }
+        if signal != Signal::SIGKILL {
+            FORCED.lock().unwrap_or_else(PoisonError::into_inner).push(self.pid);
         }
         self.signal(Signal::SIGKILL)?;
         if !self.is_gone_within(BURIAL).await {

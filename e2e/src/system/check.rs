@@ -71,16 +71,16 @@ impl System {
     async fn nobody_died(&mut self) {
         let Some(dir) = self.dir.clone() else { return };
         self.refresh().await;
-        let is_service = |ended: &Death| {
-            let name = ended.log.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            ended.log.starts_with(&dir)
+        let is_service = |death: &Death| {
+            let name = death.log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            death.log.starts_with(&dir)
                 && self.status.services.iter().any(|known| name.starts_with(&known.name))
         };
         let fails_over = self.status.servers.iter().any(|server| server.role == ServerRole::Standby);
         let fell: Vec<String> = dev::deaths()
             .iter()
-            .filter(|ended| is_service(ended) && !is_meant(ended) && !(fails_over && has_seen_more(ended)))
-            .map(|Death { pid, log, status }| format!("{pid}: {status}, {}", log.display()))
+            .filter(|death| is_service(death) && !is_meant(death) && !(fails_over && has_seen_more(death)))
+            .map(|Death { pid, log, status, .. }| format!("{pid}: {status}, {}", log.display()))
             .collect();
         assert!(fell.is_empty(), "services ended as none should: {fell:?}");
         let dead: Vec<&str> = self
@@ -104,19 +104,25 @@ impl System {
 }
 
 /// In good order, or refusing to start, which is looked at where it is meant, or by the hand of a test.
-fn is_meant(ended: &Death) -> bool {
-    match ended.status.signal().map(Signal::try_from) {
-        None => matches!(ended.status.code(), Some(0 | REFUSED)),
-        Some(Ok(Signal::SIGKILL)) => true,
-        Some(Ok(Signal::SIGABRT)) => fs::read_to_string(&ended.log).is_ok_and(|log| log.contains(ABORTED)),
+fn is_meant(death: &Death) -> bool {
+    match death.status.signal().map(Signal::try_from) {
+        None => matches!(death.status.code(), Some(0 | REFUSED)),
+        Some(Ok(Signal::SIGKILL)) => !death.is_forced,
+        Some(Ok(Signal::SIGABRT)) => said(death, ABORTED),
         Some(_) => false,
     }
 }
 
 /// Of a commit that the primary took with it: no other was told of it, and this one starts again.
-fn has_seen_more(ended: &Death) -> bool {
-    ended.status.code() == Some(1)
-        && fs::read_to_string(&ended.log).is_ok_and(|log| log.contains(STARTS_AGAIN))
+fn has_seen_more(death: &Death) -> bool {
+    death.status.code() == Some(1) && said(death, STARTS_AGAIN)
+}
+
+/// While it lived.
+fn said(death: &Death, words: &str) -> bool {
+    let log = fs::read(&death.log).unwrap_or_default();
+    let from = usize::try_from(death.log_from).unwrap_or(usize::MAX).min(log.len());
+    String::from_utf8_lossy(&log[from..]).contains(words)
 }
 
 /// A busy machine makes one of its many calls late.

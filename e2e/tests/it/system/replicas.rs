@@ -104,11 +104,14 @@ async fn a_replica_that_was_frozen_before_its_append_is_refused_when_it_wakes_an
     system.scale(2).await;
     shared_by_now(&system, &sku).await;
     let before = system.metric(SERVICE, 1, FENCED).await;
-    let armed = system.arm(SERVICE, 1, "message.appending", "1*return(delay:5000)").await;
+    let armed = system.arm(SERVICE, 1, "message.appending", "1*return(delay:8000)").await;
     let mut orders = Vec::new();
     until("it to be about to append", LIMIT, async || {
-        orders.extend(send(&system, &sku, 4).await);
-        armed.was_hit().then_some(())
+        let hit = armed.was_hit().then_some(());
+        if hit.is_none() {
+            orders.extend(send(&system, &sku, 4).await);
+        }
+        hit
     })
     .await;
     let pid = system.pid(SERVICE, 1);
