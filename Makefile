@@ -44,7 +44,7 @@ upgrade: setup ## Replace services by a next build of themselves under load, the
 
 # Tests that FULFIL_LONG makes long: the rows of e2e/README.md that say so.
 long_rows := positions_are_gapless_whatever snapshot_held dumps_hold_a_snapshot while_kafka_is_away minutes_doubles_and_buries rebalances_all_the_time \
-	a_crowd_of_slow a_backlog_of_a_million
+	a_crowd_of_slow a_backlog_of_a_million nothing_but_poison
 
 long: setup ## Have the failures that last for minutes in full, some hours (LONG=rebalances: those with that in their name)
 	FULFIL_LONG=1 deploy/with-servers cargo test --workspace --test it -- --include-ignored --nocapture --test-threads 1 $(or $(LONG),$(long_rows))
