@@ -1,5 +1,5 @@
 //! HTTP requests: the routes that take a body, each with its service's own decider behind it or, behind the projector's, a view
-//! that is away; and what the payment provider answers.
+//! that is away, and behind the operator's, a loop that is gone; and what the payment provider answers.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,9 +16,12 @@ use projector::{
 };
 use shared::{
     broker::BrokerSettings,
+    consumer::console,
     contract::ids::StreamName,
     decider::{Decider, Folded, Streams, Told, Via},
     engine::inbox::{self, Answer, Asked, Unanswered},
+    http::{self, Readiness},
+    telemetry::Metrics,
     testing::memory,
 };
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -26,7 +29,7 @@ use tower::ServiceExt;
 
 use super::frame::Frame;
 
-const ROUTES: u8 = 8;
+const ROUTES: u8 = 9;
 /// Where nobody listens.
 const NOWHERE: &str = "127.0.0.1:1";
 
@@ -37,6 +40,7 @@ struct Edge {
     stock: (Router, mpsc::Receiver<Asked<Inventory>>),
     payments: (Router, mpsc::Receiver<Asked<Payments>>),
     letters: Router,
+    operator: Router,
 }
 
 thread_local! {
@@ -54,6 +58,7 @@ pub fn run(input: &[u8]) {
         4 => "/provider/callbacks".to_owned(),
         6 => format!("/dead-letters/{key}/redrive"),
         7 => format!("/dead-letters/{key}/discard"),
+        8 => "/consumer/resume".to_owned(),
         _ => {
             let _ = serde_json::from_slice::<record::Said>(&frame.value);
             let _ = serde_json::from_slice::<record::Record>(&frame.value);
@@ -67,12 +72,13 @@ pub fn run(input: &[u8]) {
     // What cannot be a header does not reach a handler.
     let Ok(request) = request.body(Body::from(frame.value)) else { return };
     EDGE.with_borrow_mut(|edge| {
-        let Edge { runtime, orders, stock, payments, letters } = edge;
+        let Edge { runtime, orders, stock, payments, letters, operator } = edge;
         let status = runtime.block_on(async {
             match frame.choice % ROUTES {
                 0 | 1 => answered(&orders.0, &mut orders.1, &Orders::default(), request).await,
                 2 | 3 => answered(&stock.0, &mut stock.1, &Inventory, request).await,
                 4 => answered(&payments.0, &mut payments.1, &Payments::default(), request).await,
+                8 => said(operator, request).await,
                 _ => said(letters, request).await,
             }
         });
@@ -94,8 +100,14 @@ impl Edge {
             stock: (inventory_service::http::routes(stock), asked_stock),
             payments: (payment_service::http::routes(payments), asked_payments),
             letters: projector::http::routes(view_that_is_away()),
+            operator: loop_that_is_gone(),
         }
     }
+}
+
+fn loop_that_is_gone() -> Router {
+    let (console, _) = console();
+    http::admin::routes("fuzz", "1", Readiness::new(&[]), Metrics::new("fuzz", "1"), console)
 }
 
 fn view_that_is_away() -> App {

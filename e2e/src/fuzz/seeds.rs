@@ -25,7 +25,7 @@ pub fn messages() -> Vec<Vec<u8>> {
 
 pub fn bodies() -> Vec<Vec<u8>> {
     let id = "0198f3c2-0000-7000-8000-000000000001";
-    let bodies: [(u8, &str, &str); 13] = [
+    let bodies: [(u8, &str, &str); 15] = [
         (
             0,
             "",
@@ -47,6 +47,8 @@ pub fn bodies() -> Vec<Vec<u8>> {
         (6, id, r#"{"by":"ann","reason":"mended","value_base64":"e30="}"#),
         (6, id, r#"{"by":"ann","reason":"again"}"#),
         (7, id, r#"{"by":"ann","reason":"no use"}"#),
+        (8, "", r#"{"accept_data_loss":["orders.events:3"]}"#),
+        (8, "", "{}"),
     ];
     let frame = |(choice, key, body): (u8, &str, &str)| {
         let json = header("content-type", "application/json");
