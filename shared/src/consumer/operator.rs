@@ -4,7 +4,7 @@
 //! The loop answers between two batches, so what it says is so, and nothing is changed under it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     str::FromStr,
     time::Instant,
@@ -193,6 +193,8 @@ impl Operator {
                     let _ = reply.send(Ok(Resumed { paused, accepted: Vec::new() }));
                 }
                 Request::Resume { accept, reply } => {
+                    // Named twice it is one.
+                    let accept = BTreeSet::from_iter(accept);
                     let found = |place: &Place| {
                         self.suspected.get(place).copied().ok_or(Refused::NotSuspected(*place))
                     };
@@ -321,7 +323,7 @@ mod tests {
         assert_eq!(comes_again, Err(Refused::ComesAgain(2)));
         let accepted = Accepted { topic: "orders.events".into(), partition: 3, from: 7, to: 10 };
         let resumed = Resumed { paused: false, accepted: vec![accepted] };
-        assert_eq!(ask(vec![place], &mut operator, GivenUp::Done).await, Ok(resumed));
+        assert_eq!(ask(vec![place, place], &mut operator, GivenUp::Done).await, Ok(resumed));
         assert_eq!(ask(vec![place], &mut operator, GivenUp::Done).await, Err(Refused::NotSuspected(place)));
         operator.suspect(suspicion);
         operator.reassigned();

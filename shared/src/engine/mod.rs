@@ -8,6 +8,7 @@ pub mod gather;
 pub mod timers;
 pub mod assignment;
 pub mod serve;
+mod operate;
 mod clock;
 mod reconcile;
 mod run;

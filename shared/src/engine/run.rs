@@ -18,7 +18,6 @@ use tokio::{
 use tracing::{debug, error, warn};
 
 use super::{
-    assignment::give_up,
     clock::Clock,
     gather::{Gather, unanswered},
     serve::Caller,
@@ -357,23 +356,6 @@ impl<D: Decider> Run<D> {
         let tasks = due.into_iter().map(|owned| owned.task).collect();
         let ends = |partition| self.consumer.ends(partition, D::READS.to_vec());
         self.gather.timers.offer::<D>(tasks, self.partitions, now, ends);
-        Ok(())
-    }
-
-    /// What an operator wants to know, or says.
-    async fn listen(&mut self) -> anyhow::Result<()> {
-        if !self.operator.is_asked() {
-            return Ok(());
-        }
-        let (positions, ends) = (self.execute.positions().collect::<Vec<_>>(), self.consumer.last_ends());
-        while let Some(loss) = self.operator.listen(&mut self.gather.brake, &positions, &ends) {
-            let given_up = self.store.run(async |connection| loss.give_up(connection).await).await?;
-            if self.operator.given_up(loss, given_up, &self.metrics) {
-                // What is known of the positions is not so any more.
-                give_up(&mut self.execute, &mut self.gather);
-                self.consumer.reassign();
-            }
-        }
         Ok(())
     }
 
