@@ -21,8 +21,9 @@ build: setup ## Build the services and the fulfil program
 demo: build ## Start everything and walk one order down each path
 	$(fulfil) demo
 
+# Most tests wait for a server or another process for most of their time, so more of them run than there are cores.
 test: setup ## Run all tests against servers of their own
-	deploy/with-servers cargo test --workspace
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} deploy/with-servers cargo test --workspace
 
 crash-matrix: setup ## Kill, fail and stall every process at every boundary (FULFIL_CRASH_MATRIX=relay: those of the relay)
 	FULFIL_CRASH_MATRIX=$${FULFIL_CRASH_MATRIX:-whole} deploy/with-servers cargo test --workspace --test it crash_matrix -- --nocapture
