@@ -2,7 +2,8 @@
 //! of their own on free ports, or the one that `FULFIL_SYSTEM` names. Spoken to over topics, HTTP and the CLI; what must
 //! hold of the databases at the end is read from them.
 //!
-//! Tests that disturb nobody share it; one that kills, freezes or restores has it alone.
+//! Tests that disturb nobody share it; one that kills, freezes or restores has it alone, or another one like it, so that
+//! two such tests run at once. One that says how long a recovery takes has the machine without other systems at work.
 
 mod keeper;
 mod seen;
@@ -31,7 +32,7 @@ use nix::{
     unistd::Pid,
 };
 use shared::broker::BrokerSettings;
-use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
+use tokio::sync::{Mutex, OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
 pub use clock::OffClock;
 pub use disks::Disks;
@@ -63,8 +64,29 @@ pub struct System {
 
 /// Held for as long as a test runs.
 enum Turn {
-    Shared { _guard: RwLockReadGuard<'static, ()> },
-    Alone { _guard: RwLockWriteGuard<'static, ()> },
+    Shared {
+        _machine: RwLockReadGuard<'static, ()>,
+        _system: RwLockReadGuard<'static, ()>,
+    },
+    Alone {
+        _machine: RwLockReadGuard<'static, ()>,
+        _system: RwLockWriteGuard<'static, ()>,
+    },
+    /// Nobody else has a system of one's own.
+    Own {
+        _machine: RwLockReadGuard<'static, ()>,
+    },
+    Machine {
+        _machine: RwLockWriteGuard<'static, ()>,
+    },
+}
+
+/// A system that tests take in turn.
+struct Slot {
+    name: &'static str,
+    /// A start that failed is not tried again by every test.
+    started: OnceCell<Result<Started, String>>,
+    turn: RwLock<()>,
 }
 
 struct Started {
@@ -75,21 +97,42 @@ struct Started {
     _keeper: Option<ChildStdin>,
 }
 
-/// A start that failed is not tried again by every test.
-static STARTED: OnceCell<Result<Started, String>> = OnceCell::const_new();
-static TURN: RwLock<()> = RwLock::const_new(());
+/// The first is the one that tests share.
+static SYSTEMS: [Slot; 2] = [Slot::new(""), Slot::new("-2")];
+/// Held by everybody who has a system at work, and alone by whoever measures.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+/// Two at once would choose from the same free ports.
+static STARTING: Mutex<()> = Mutex::const_new(());
+
+impl Slot {
+    const fn new(name: &'static str) -> Self {
+        Self { name, started: OnceCell::const_new(), turn: RwLock::const_new(()) }
+    }
+}
 
 impl System {
     /// Beside other tests.
     pub async fn shared() -> Self {
-        let turn = Turn::Shared { _guard: TURN.read().await };
-        Self::take(turn).await
+        let machine = MACHINE.read().await;
+        let [slot, _] = &SYSTEMS;
+        Self::take(slot, Turn::Shared { _machine: machine, _system: slot.turn.read().await }).await
     }
 
-    /// With no other test at work.
+    /// With no other test at work in it.
     pub async fn alone() -> Self {
-        let turn = Turn::Alone { _guard: TURN.write().await };
-        Self::take(turn).await
+        let machine = MACHINE.read().await;
+        let [first, second] = &SYSTEMS;
+        let (slot, system) = if env::var_os(SYSTEM_VARIABLE).is_some() {
+            (first, first.turn.write().await)
+        } else {
+            // Whichever is free sooner.
+            tokio::select! {
+                biased;
+                turn = second.turn.write() => (second, turn),
+                turn = first.turn.write() => (first, turn),
+            }
+        };
+        Self::take(slot, Turn::Alone { _machine: machine, _system: system }).await
     }
 
     /// The same, to kill, freeze and restore in. `None` where the system is not ours; the test is then skipped.
@@ -106,24 +149,28 @@ impl System {
     /// One that is started for this test alone, its services with settings of their own. `name` begins with a hyphen
     /// and is part of its folder's name. `None` where the system under test is somebody else's.
     pub async fn of_its_own(name: &str, environment: BTreeMap<String, String>) -> Option<Self> {
-        Self::begin(name, Options { environment, ..Options::default() }, true, async |_| Ok(())).await
+        let turn = Turn::Own { _machine: MACHINE.read().await };
+        Self::begin(name, turn, Options { environment, ..Options::default() }, true, async |_| Ok(())).await
     }
 
     /// The same for millions of messages: nobody keeps them in memory, so `seen` stays empty.
     pub async fn unwatched(name: &str, environment: BTreeMap<String, String>) -> Option<Self> {
-        Self::begin(name, Options { environment, ..Options::default() }, false, async |_| Ok(())).await
+        let turn = Turn::Own { _machine: MACHINE.read().await };
+        Self::begin(name, turn, Options { environment, ..Options::default() }, false, async |_| Ok(())).await
     }
 
-    /// The same with three brokers, a primary with a standby, and so many of each service.
+    /// With no other system at work: three brokers, a primary with a standby, and so many of each service.
     pub async fn of_a_cluster(name: &str, replicas: u16) -> Option<Self> {
         let options = Options { cluster: true, replicas: Some(replicas), ..Options::default() };
-        Self::begin(name, options, true, async |_| Ok(())).await
+        let turn = Turn::Machine { _machine: MACHINE.write().await };
+        Self::begin(name, turn, options, true, async |_| Ok(())).await
     }
 
-    /// As `of_its_own`, with a proxy that stands between the services and Postgres and is told where Postgres is.
+    /// With no other system at work: a proxy stands between the services and Postgres, and is told where Postgres is.
     pub async fn behind(proxy: u16, name: &str, server: &watch::Sender<u16>) -> Option<Self> {
         let options = Options { postgres_through: Some(proxy), ..Options::default() };
-        Self::begin(name, options, true, async |options| {
+        let turn = Turn::Machine { _machine: MACHINE.write().await };
+        Self::begin(name, turn, options, true, async |options| {
             let servers = dev::up(&Options { servers_only: true, ..options.clone() }).await?;
             let port = servers.postgres.rsplit(':').next().and_then(|port| port.parse().ok());
             server.send_replace(port.context("Postgres has no port")?);
@@ -141,6 +188,7 @@ impl System {
 
     async fn begin(
         name: &str,
+        turn: Turn,
         mut options: Options,
         watched: bool,
         first: impl AsyncFn(&Options) -> anyhow::Result<()>,
@@ -149,12 +197,12 @@ impl System {
             eprintln!("skipped: it needs a system of its own, and {SYSTEM_VARIABLE} is somebody else's");
             return None;
         }
-        let turn = Turn::Alone { _guard: TURN.write().await };
         options.dir = keeper::folder(name);
         options.ports = Ports::Auto;
         let begun = async || {
             let keeper = keeper::watch(&options.dir, name)?;
             first(&options).await?;
+            let _starting = STARTING.lock().await;
             let status = dev::up(&options).await?;
             let seen = match watched {
                 true => Seen::follow(BrokerSettings::new(status.kafka.clone()))?,
@@ -175,8 +223,9 @@ impl System {
         })
     }
 
-    async fn take(turn: Turn) -> Self {
-        let started = STARTED.get_or_init(async || start().await.map_err(|error| format!("{error:#}"))).await;
+    async fn take(slot: &Slot, turn: Turn) -> Self {
+        let start = async || start(slot.name).await.map_err(|error| format!("{error:#}"));
+        let started = slot.started.get_or_init(start).await;
         let started = match started {
             Ok(started) => started,
             Err(error) => panic!("the system did not start: {error}"),
@@ -218,21 +267,22 @@ impl System {
 /// A test that fails leaves nothing frozen.
 impl Drop for System {
     fn drop(&mut self) {
-        if let Turn::Alone { .. } = self._turn {
+        if !matches!(self._turn, Turn::Shared { .. }) {
             self.wake_all();
         }
     }
 }
 
-async fn start() -> anyhow::Result<Started> {
+async fn start(name: &str) -> anyhow::Result<Started> {
     let (dir, keeper, status) = match env::var_os(SYSTEM_VARIABLE) {
         Some(file) => {
             let text = fs::read(&file).with_context(|| format!("{}", file.display()))?;
             (None, None, serde_json::from_slice::<Status>(&text)?)
         }
         None => {
-            let dir = keeper::folder("");
-            let keeper = keeper::watch(&dir, "")?;
+            let dir = keeper::folder(name);
+            let keeper = keeper::watch(&dir, name)?;
+            let _starting = STARTING.lock().await;
             let options = Options { dir: dir.clone(), ports: Ports::Auto, ..Options::default() };
             let status = dev::up(&options).await?;
             (Some(dir), Some(keeper), status)

@@ -10,7 +10,7 @@ mod world;
 mod moves;
 mod search;
 
-use std::{sync::Mutex, thread, time::Instant};
+use std::{sync::Mutex, time::Instant};
 
 use shared::contract::{message::Message, order::OrderEvent, payment::PaymentEvent, stock::ReservationEvent};
 
@@ -18,7 +18,7 @@ use moves::{Bug, Scenario};
 use search::{Found, Violation, explore};
 use world::{INVENTORY, ORDERS, PAYMENTS};
 
-use crate::samples;
+use crate::{samples, seeds::on_all_processors};
 
 const PLAIN: Scenario = Scenario {
     name: "plain",
@@ -60,11 +60,7 @@ fn every_interleaving_of_one_order_ends_well() {
             found.lock().expect("no panic").push((scenario, outcome));
         }
     };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, std::num::NonZero::get) {
-            scope.spawn(work);
-        }
-    });
+    on_all_processors(work);
     let mut worlds = 0;
     for (scenario, outcome) in found.into_inner().expect("no panic") {
         let Found { worlds: of_scenario, moves, completed, settled } =

@@ -1,4 +1,4 @@
-//! Runs of many seeds, on all processors.
+//! Runs of many seeds, on all processors, and of whatever else computes for minutes.
 
 use std::{
     env,
@@ -6,6 +6,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
+
+const NICENESS: i32 = 19;
 
 /// The first, and how many: `FULFIL_SEED` alone is that one, with `FULFIL_SEEDS` so many from there on.
 pub(crate) fn asked(otherwise: u64) -> (u64, u64) {
@@ -22,8 +24,7 @@ pub(crate) fn run_all<S: Default + Send>(
     add: impl Fn(&mut S, &S) + Sync,
 ) -> Result<S, String> {
     let next = AtomicU64::new(first);
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    let work = || {
+    let work = || -> Result<S, String> {
         let mut sums = S::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -33,13 +34,23 @@ pub(crate) fn run_all<S: Default + Send>(
             add(&mut sums, &run(seed).inspect_err(|_| next.store(first + count, Ordering::Relaxed))?);
         }
     };
-    let outcomes: Vec<Result<S, String>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
-    });
     let mut sums = S::default();
-    for outcome in outcomes {
+    for outcome in on_all_processors(work) {
         add(&mut sums, &outcome?);
     }
     Ok(sums)
+}
+
+/// Takes what others leave: beside it run tests that say how long a recovery takes.
+pub(crate) fn on_all_processors<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let politely = || {
+        // Of this thread alone. Where it is refused, they are just as fast as the others.
+        let _ = rustix::process::nice(NICENESS);
+        work()
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(politely)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
+    })
 }
