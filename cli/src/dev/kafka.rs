@@ -63,9 +63,10 @@ pub(crate) async fn spawn(
     let log = folder.log(name);
     fs::create_dir_all(&home)?;
     let settings = home.join("server.properties");
-    fs::write(&settings, properties(kafka, index, &home.join("data")))?;
+    let data = data_of(folder.path(), name);
+    fs::write(&settings, properties(kafka, index, &data))?;
     let java = java()?;
-    if !home.join("data/meta.properties").exists() {
+    if !data.join("meta.properties").exists() {
         progress.waiting_for("Kafka's storage");
         let mut format = Command::new(&java);
         format.arg("-XX:TieredStopAtLevel=1").arg("-cp").arg(&jars);
@@ -126,6 +127,11 @@ pub(crate) fn replication(kafka: &Kafka) -> Option<i32> {
 
 pub(crate) fn is_cluster(kafka: &Kafka) -> bool {
     kafka.nodes.len() > 1
+}
+
+/// Where a broker of this folder has its logs.
+pub fn data_of(folder: &Path, broker: &str) -> PathBuf {
+    folder.join(broker).join("data")
 }
 
 fn id(index: usize) -> i32 {

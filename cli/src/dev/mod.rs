@@ -33,6 +33,7 @@ use clap::{Args, Subcommand};
 
 pub use addresses::{Addresses, ServiceAddresses, addresses};
 pub use down::down;
+pub use kafka::data_of;
 pub use ports::Ports;
 pub use process::{Death, deaths};
 pub use promote::promote;

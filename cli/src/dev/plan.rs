@@ -8,7 +8,7 @@ use super::{
     kafka,
     ports::{FreePorts, Ports},
     process::Process,
-    services::{PROVIDER_PORT, SERVICES},
+    services::{PROVIDER_PORT, PROVIDER_SETTING, SERVICES},
     state::{Kafka, Node, Postgres, Provider, Service, State},
     up::Options,
 };
@@ -27,7 +27,7 @@ const CLUSTER_NODES: usize = 3;
 /// had, else the fixed one, else any.
 pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
     if !options.servers_only {
-        state.provider.get_or_insert(Provider { port: 0, process: None });
+        add_provider(state);
         add_services(state, options.replicas);
     }
     add_servers(state, options.cluster)?;
@@ -58,6 +58,15 @@ pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
         service.admin_port = choose(&service.name, service.admin_port, admin, ports, &mut free)?;
     }
     Ok(())
+}
+
+/// Of ours, unless a setting names another.
+fn add_provider(state: &mut State) {
+    if !state.environment.contains_key(PROVIDER_SETTING) {
+        state.provider.get_or_insert(Provider { port: 0, process: None });
+    } else if state.provider.as_ref().is_some_and(|provider| !lives(provider.process)) {
+        state.provider = None;
+    }
 }
 
 fn add_servers(state: &mut State, is_cluster: bool) -> anyhow::Result<()> {
@@ -177,6 +186,17 @@ mod tests {
         let [node] = &state.kafka.nodes[..] else { panic!("{:?}", state.kafka) };
         assert_ne!(node.port, taken);
         assert_eq!(state.kafka.bootstrap, format!("127.0.0.1:{}", node.port));
+    }
+
+    #[test]
+    fn a_provider_that_a_setting_names_takes_the_place_of_ours() {
+        let _alone = alone();
+        let mut state = State::default();
+        plan(&mut state, &options(Ports::Auto, None)).unwrap();
+        assert!(state.provider.is_some());
+        state.environment.insert(PROVIDER_SETTING.to_owned(), "simulated".to_owned());
+        plan(&mut state, &options(Ports::Auto, None)).unwrap();
+        assert_eq!(state.provider, None);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::exit::{Exit, ended};
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) const PROVIDER_PORT: u16 = 8084;
+pub(crate) const PROVIDER_SETTING: &str = "PAYMENT_PROVIDER";
 
 /// What `dev` knows of a service before it runs. Only replica 0 gets these ports. The database's role has its name.
 #[derive(Debug)]
@@ -158,11 +159,13 @@ fn instance(service: &Service) -> String {
     }
 }
 
-/// Ours come last: what a caller sets is for the rest.
+/// Ours come last: what a caller sets is for the rest. Another provider than ours he may name.
 fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::from([("LOG_FORMAT".to_owned(), "text".to_owned())]);
+    let provider =
+        state.provider.as_ref().map(|provider| (PROVIDER_SETTING.to_owned(), provider_url(provider)));
+    settings.extend(provider);
     settings.extend(state.environment.clone());
-    let provider = state.provider.as_ref().context("there is no payment provider in this folder's state")?;
     let ours = [
         ("FULFIL_MODE", "development".to_owned()),
         ("KAFKA_BOOTSTRAP_SERVERS", state.kafka.bootstrap.clone()),
@@ -170,7 +173,6 @@ fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String,
         ("HTTP_ADDR", format!("127.0.0.1:{}", service.http_port)),
         ("ADMIN_ADDR", format!("127.0.0.1:{}", service.admin_port)),
         ("INSTANCE_ID", format!("{}-{}", service.name, service.replica)),
-        ("PAYMENT_PROVIDER", provider_url(provider)),
     ];
     settings.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     Ok(settings)
