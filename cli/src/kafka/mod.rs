@@ -7,5 +7,5 @@ mod lag;
 
 pub use lag::{Lag, lag};
 pub use offset::{From, parse_duration};
-pub use publish::{Delivered, Rate, Record, publish};
+pub use publish::{Delivered, Publisher, Rate, Record, publish};
 pub use read::{Heard, Reader, Span, sort_by_arrival};

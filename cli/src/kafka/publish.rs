@@ -25,6 +25,7 @@ use crate::exit::{Exit, ended};
 /// After that long without an acknowledgement a person wants to hear about it. (A service waits for ever.)
 const DELIVERY_TIMEOUT_MS: &str = "30000";
 const QUEUE_MESSAGES_MAX: &str = "100000";
+const POLL_MAX: Duration = Duration::from_millis(100);
 
 /// What is sent, well-formed or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +55,13 @@ pub struct Delivered {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     pub per_second: f64,
+}
+
+impl Rate {
+    /// When the one of this number is due, from the first on.
+    pub fn after(self, number: usize) -> Duration {
+        Duration::from_secs_f64(number as f64 / self.per_second)
+    }
 }
 
 impl std::str::FromStr for Rate {
@@ -86,32 +94,64 @@ pub fn publish(
     records: &[Record],
     rate: Option<Rate>,
 ) -> anyhow::Result<Vec<Result<Delivered, String>>> {
-    let mut config = broker.producer();
-    config.set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
-    config.set("queue.buffering.max.messages", QUEUE_MESSAGES_MAX);
-    let reports = Reports { results: Mutex::new(vec![None; records.len()]) };
-    let producer: BaseProducer<Reports> =
-        config.create_with_context(reports).context("the Kafka client refuses its settings")?;
-    check_topics(&producer, broker, records)?;
+    let mut publisher = Publisher::open(broker, records.iter().map(|record| record.topic))?;
     let begun = Instant::now();
     for (number, record) in records.iter().enumerate() {
         if let Some(rate) = rate {
-            let due = begun + Duration::from_secs_f64(number as f64 / rate.per_second);
-            while let wait = due.saturating_duration_since(Instant::now())
-                && !wait.is_zero()
-            {
-                producer.poll(wait.min(Duration::from_millis(100)));
-            }
+            publisher.wait_until(begun + rate.after(number));
         }
-        enqueue(&producer, number, record)?;
-        producer.poll(Duration::ZERO);
+        publisher.send(record)?;
     }
-    while producer.in_flight_count() > 0 {
-        // A short turn: `poll` always lasts its whole time.
-        producer.poll(Duration::from_millis(1));
+    Ok(publisher.finish())
+}
+
+/// Sends record after record without waiting for acknowledgements. Blocks the thread that it is used from.
+pub struct Publisher {
+    producer: BaseProducer<Reports>,
+    sent: usize,
+}
+
+impl Publisher {
+    /// # Errors
+    /// No broker, or one of the topics is not there.
+    pub fn open(broker: &BrokerSettings, topics: impl IntoIterator<Item = Topic>) -> anyhow::Result<Self> {
+        let mut config = broker.producer();
+        config.set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
+        config.set("queue.buffering.max.messages", QUEUE_MESSAGES_MAX);
+        let reports = Reports { results: Mutex::new(Vec::new()) };
+        let producer: BaseProducer<Reports> =
+            config.create_with_context(reports).context("the Kafka client refuses its settings")?;
+        check_topics(&producer, broker, topics)?;
+        Ok(Self { producer, sent: 0 })
     }
-    let results = std::mem::take(&mut *producer.context().lock());
-    Ok(results.into_iter().map(|result| result.unwrap_or_else(|| Err("no report".to_owned()))).collect())
+
+    /// Waits where the client's queue is full.
+    pub fn send(&mut self, record: &Record) -> anyhow::Result<()> {
+        self.producer.context().lock().push(None);
+        enqueue(&self.producer, self.sent, record)?;
+        self.sent += 1;
+        self.producer.poll(Duration::ZERO);
+        Ok(())
+    }
+
+    /// Hears acknowledgements until then.
+    pub fn wait_until(&self, due: Instant) {
+        while let wait = due.saturating_duration_since(Instant::now())
+            && !wait.is_zero()
+        {
+            self.producer.poll(wait.min(POLL_MAX));
+        }
+    }
+
+    /// What became of every record, in the order in which they were sent.
+    pub fn finish(self) -> Vec<Result<Delivered, String>> {
+        while self.producer.in_flight_count() > 0 {
+            // A short turn: `poll` always lasts its whole time.
+            self.producer.poll(Duration::from_millis(1));
+        }
+        let results = std::mem::take(&mut *self.producer.context().lock());
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err("no report".to_owned()))).collect()
+    }
 }
 
 fn enqueue(producer: &BaseProducer<Reports>, number: usize, record: &Record) -> anyhow::Result<()> {
@@ -143,7 +183,7 @@ fn enqueue(producer: &BaseProducer<Reports>, number: usize, record: &Record) -> 
 fn check_topics(
     producer: &BaseProducer<Reports>,
     broker: &BrokerSettings,
-    records: &[Record],
+    topics: impl IntoIterator<Item = Topic>,
 ) -> anyhow::Result<()> {
     let metadata = producer.client().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|error| {
         let text = format!(
@@ -152,9 +192,9 @@ fn check_topics(
         );
         ended(Exit::Unreachable, text)
     })?;
-    for record in records {
-        if !metadata.topics().iter().any(|topic| topic.name() == record.topic.name()) {
-            bail!(ended(Exit::NotFound, format!("there is no topic {}: fulfil topic ensure", record.topic)));
+    for topic in topics {
+        if !metadata.topics().iter().any(|known| known.name() == topic.name()) {
+            bail!(ended(Exit::NotFound, format!("there is no topic {topic}: fulfil topic ensure")));
         }
     }
     Ok(())
