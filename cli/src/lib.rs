@@ -9,6 +9,7 @@ pub mod dlq;
 pub mod consumer;
 pub mod dev;
 pub mod demo;
+pub mod load;
 pub mod doctor;
 
 pub mod audit;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use cli::{consumer, demo, dev, dlq, doctor, event, exit, order, output::Output, stock, topic};
+use cli::{consumer, demo, dev, dlq, doctor, event, exit, load, order, output::Output, stock, topic};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -39,6 +39,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// One order down each path of the saga, told as it happens
     Demo(demo::DemoArgs),
+    /// Orders in numbers: how fast, how late, at what cost
+    Load(load::LoadArgs),
     /// Everything on this machine, without containers
     Dev(dev::DevArgs),
     /// Completions for a shell, such as: fulfil completions bash > /etc/bash_completion.d/fulfil
@@ -75,6 +77,7 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Consumer(args) => consumer::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
+        Command::Load(args) => load::run(args, output).await,
         Command::Dev(args) => dev::run(args, output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "fulfil", &mut std::io::stdout());

@@ -8,6 +8,7 @@ mod thousand;
 mod replicas;
 mod restored;
 mod view;
+mod load;
 mod operator;
 mod outage;
 mod kafka_away;

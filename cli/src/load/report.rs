@@ -1,0 +1,331 @@
+//! What a run came to.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    book::{End, Entry, Told},
+    latency::Latency,
+    mix::Fate,
+    storage::TOPICS,
+    usage::{Cpu, Resident},
+};
+use crate::{
+    audit::Violation,
+    output::{Column, Output, Tone, bytes, count},
+};
+
+const MEGA: f64 = 1e6;
+const VIOLATIONS_SHOWN: usize = 10;
+
+/// How the servers are set, as they say themselves; `acks` as the services' client is told.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Durability {
+    pub(super) fsync: String,
+    /// Of each service's role.
+    pub(super) synchronous_commit: BTreeMap<String, String>,
+    pub(super) acks: String,
+}
+
+/// How many orders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Orders {
+    pub(super) sent: usize,
+    pub(super) accepted: usize,
+    /// 503: asked to come back later.
+    pub(super) busy: usize,
+    pub(super) refused: usize,
+    /// No answer, and nothing was heard of it.
+    pub(super) unanswered: usize,
+    pub(super) completed: usize,
+    pub(super) settled: usize,
+    /// Accepted, and did not end in time.
+    pub(super) open: usize,
+    /// Ended otherwise than they were meant to. A cancellation can come too late, so that is none.
+    pub(super) otherwise: usize,
+    pub(super) ended_twice: usize,
+    /// Rows of the view that say completed. `None` where they were not counted.
+    pub(super) completed_in_view: Option<usize>,
+}
+
+/// Of the machine that runs all of it; only of a system that `fulfil dev` has started.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    pub(super) cpu: Cpu,
+    pub(super) resident: Resident,
+    /// What was added, by service and of the topics.
+    pub(super) stored: BTreeMap<String, i64>,
+    pub(super) durability: Durability,
+}
+
+pub(super) struct Measured {
+    pub(super) entries: Vec<Entry>,
+    /// From the first order to the view that has all of them.
+    pub(super) took: Duration,
+    pub(super) completed_in_view: Option<usize>,
+    pub(super) machine: Option<Machine>,
+    /// `None` where nobody could look.
+    pub(super) violations: Option<Vec<Violation>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) orders: Orders,
+    pub(super) seconds: f64,
+    /// Ended, and in the view.
+    pub(super) orders_per_s: f64,
+    /// From when an order was due to its row in the view; of so many orders of which the view was asked.
+    #[serde(flatten)]
+    pub(super) latency: Latency,
+    pub(super) seen: usize,
+    /// To the last event of the order on its topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) topic: Option<Latency>,
+    /// To the answer of `POST /orders`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) answer: Option<Latency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_s_per_1000: Option<Cpu>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rss_mb: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rss_mb_by_service: Option<BTreeMap<String, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes_per_order: Option<BTreeMap<String, f64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) durability: Option<Durability>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) violations: Option<Vec<Violation>>,
+}
+
+impl Report {
+    pub(super) fn of(measured: Measured) -> Self {
+        let Measured { entries, took, completed_in_view, machine, violations } = measured;
+        let orders = Orders { completed_in_view, ..orders(&entries) };
+        let ended = orders.completed + orders.settled;
+        let per_order = |amount: f64| amount / ended.max(1) as f64;
+        let since_due = |at: fn(&Entry) -> Option<Duration>| {
+            Latency::of(entries.iter().filter_map(|entry| Some(at(entry)?.saturating_sub(entry.due))))
+        };
+        let topic = since_due(|entry| entry.ended.map(|(_, at)| at));
+        let seconds = took.as_secs_f64();
+        Self {
+            orders,
+            seconds,
+            orders_per_s: ended as f64 / seconds.max(1e-9),
+            latency: since_due(|entry| entry.seen).unwrap_or_default(),
+            seen: entries.iter().filter(|entry| entry.seen.is_some()).count(),
+            topic,
+            answer: since_due(|entry| entry.answered.filter(|_| entry.told == Told::Accepted)),
+            cpu_s_per_1000: machine.as_ref().map(|machine| machine.cpu.per(ended as f64 / 1_000.0)),
+            rss_mb: machine.as_ref().map(|machine| machine.resident.together as f64 / MEGA),
+            rss_mb_by_service: machine.as_ref().map(|machine| {
+                let services = machine.resident.services.iter();
+                services.map(|(name, bytes)| (name.clone(), *bytes as f64 / MEGA)).collect()
+            }),
+            bytes_per_order: machine.as_ref().map(|machine| {
+                machine.stored.iter().map(|(name, bytes)| (name.clone(), per_order(*bytes as f64))).collect()
+            }),
+            durability: machine.map(|machine| machine.durability),
+            violations,
+        }
+    }
+
+    /// All that was taken ended as it was meant to, once, is in the view, and adds up.
+    pub(super) fn is_well(&self) -> bool {
+        let Orders { completed, otherwise, ended_twice, completed_in_view, open, refused, .. } = self.orders;
+        let in_view = completed_in_view.is_none_or(|rows| rows == completed);
+        let adds_up = self.violations.as_ref().is_none_or(Vec::is_empty);
+        otherwise + ended_twice + open + refused == 0 && in_view && adds_up
+    }
+
+    pub(super) fn show(&self, output: Output) -> anyhow::Result<()> {
+        if output.json {
+            return output.object(self);
+        }
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        let mut row = |what: &str, value: String, note: String| rows.push(vec![what.to_owned(), value, note]);
+        let Orders { sent, accepted, completed, settled, .. } = self.orders;
+        let number = |number: usize| count(number as i64);
+        row("orders sent", number(sent), format!("{} accepted", number(accepted)));
+        let view =
+            self.orders.completed_in_view.map(|rows| format!(", {} of them in the view", number(rows)));
+        row(
+            "completed",
+            number(completed),
+            format!("{} settled{}", number(settled), view.unwrap_or_default()),
+        );
+        row("orders/s", count(self.orders_per_s.round() as i64), format!("over {:.1} s", self.seconds));
+        let mut latency = |what: &str, latency: Latency, note: String| {
+            let Latency { p50_ms, p95_ms, p99_ms, max_ms } = latency;
+            let value = format!("{p50_ms:.1} / {p95_ms:.1} / {p99_ms:.1} / {max_ms:.1}");
+            row(what, value, note);
+        };
+        if self.seen > 0 {
+            let note = format!("ms p50 / p95 / p99 / max, of {} orders", number(self.seen));
+            latency("until in the view", self.latency, note);
+        }
+        if let Some(topic) = self.topic {
+            latency("until ended on the topic", topic, "ms".to_owned());
+        }
+        if let Some(answer) = self.answer {
+            latency("until answered", answer, "ms".to_owned());
+        }
+        if let Some(cpu) = self.cpu_s_per_1000 {
+            let value = format!("{:.3} + {:.3} + {:.3}", cpu.app, cpu.kafka, cpu.postgres);
+            let all = cpu.app + cpu.kafka + cpu.postgres;
+            let beside = format!("provider {:.3}, this program {:.3}", cpu.provider, cpu.generator);
+            row("CPU s per 1,000 orders", value, format!("app + Kafka + Postgres = {all:.3}; {beside}"));
+        }
+        if let (Some(together), Some(services)) = (self.rss_mb, &self.rss_mb_by_service) {
+            let each: Vec<String> = services.iter().map(|(name, mb)| format!("{name} {mb:.0}")).collect();
+            row("resident MB", format!("{together:.0}"), each.join(", "));
+        }
+        if let Some(stored) = &self.bytes_per_order {
+            let written: f64 = stored
+                .iter()
+                .filter(|(name, _)| *name != TOPICS && *name != "projector")
+                .map(|(_, each)| each)
+                .sum();
+            let each: Vec<String> =
+                stored.iter().map(|(name, each)| format!("{name} {}", bytes(each.max(0.0) as u64))).collect();
+            row(
+                "stored an order",
+                bytes(written.max(0.0) as u64),
+                format!("in the write databases: {}", each.join(", ")),
+            );
+        }
+        if let Some(Durability { fsync, synchronous_commit, acks }) = &self.durability {
+            let each: Vec<String> =
+                synchronous_commit.iter().map(|(name, on)| format!("{name} {on}")).collect();
+            row(
+                "durability",
+                format!("fsync {fsync}, acks {acks}"),
+                format!("synchronous_commit: {}", each.join(", ")),
+            );
+        }
+        output.table(&[Column::Left("FIGURE"), Column::Right("VALUE"), Column::Left("")], rows);
+        self.complain(output);
+        Ok(())
+    }
+
+    fn complain(&self, output: Output) {
+        let Orders {
+            completed,
+            busy,
+            refused,
+            unanswered,
+            open,
+            otherwise,
+            ended_twice,
+            completed_in_view,
+            ..
+        } = self.orders;
+        for (how_many, what, tone) in [
+            (busy, "were asked to come back later (503)", Tone::Warn),
+            (unanswered, "got no answer, and nothing was heard of them", Tone::Warn),
+            (refused, "were refused", Tone::Bad),
+            (open, "were accepted and did not end in time", Tone::Bad),
+            (otherwise, "ended otherwise than they were meant to", Tone::Bad),
+            (ended_twice, "ended twice", Tone::Bad),
+        ] {
+            if how_many > 0 {
+                output.note_toned(tone, &format!("{} {what}", count(how_many as i64)));
+            }
+        }
+        if let Some(rows) = completed_in_view.filter(|rows| *rows != completed) {
+            let text = format!(
+                "{} completed, but {} rows of the view say so",
+                count(completed as i64),
+                count(rows as i64)
+            );
+            output.note_toned(Tone::Bad, &text);
+        }
+        match &self.violations {
+            None => output.note("whether everything adds up cannot be seen from here"),
+            Some(violations) if violations.is_empty() => output.note_toned(Tone::Good, "everything adds up"),
+            Some(violations) => {
+                for Violation { invariant, subject, detail } in violations.iter().take(VIOLATIONS_SHOWN) {
+                    output.note_toned(Tone::Bad, &format!("invariant {invariant}: {subject}: {detail}"));
+                }
+                output.note_toned(Tone::Bad, &format!("{} violations", count(violations.len() as i64)));
+            }
+        }
+    }
+}
+
+fn orders(entries: &[Entry]) -> Orders {
+    let mut orders = Orders { sent: entries.len(), ..Orders::default() };
+    for entry in entries {
+        match (entry.told, entry.ended) {
+            // Its answer was lost, but it is there.
+            (Told::Accepted, _) | (Told::Nothing, Some(_)) => orders.accepted += 1,
+            (Told::Nothing, None) => orders.unanswered += 1,
+            (Told::Busy, _) => orders.busy += 1,
+            (Told::Refused, _) => orders.refused += 1,
+        }
+        match entry.ended.map(|(end, _)| end) {
+            Some(End::Completed) => orders.completed += 1,
+            Some(End::Settled) => orders.settled += 1,
+            None => orders.open += usize::from(entry.told == Told::Accepted),
+        }
+        let meant = match entry.ended.map(|(end, _)| end) {
+            Some(End::Completed) => matches!(entry.fate, Fate::Completed | Fate::Cancelled),
+            Some(End::Settled) => entry.fate != Fate::Completed,
+            None => true,
+        };
+        orders.otherwise += usize::from(!meant);
+        orders.ended_twice += usize::from(entry.is_twice);
+    }
+    orders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn entry(fate: Fate, told: Told, end: Option<End>) -> Entry {
+        let ended = end.map(|end| (end, 12 * MS));
+        Entry { fate, due: 2 * MS, told, answered: Some(3 * MS), ended, seen: Some(22 * MS), is_twice: false }
+    }
+
+    fn report(entries: Vec<Entry>, completed_in_view: usize) -> Report {
+        Report::of(Measured {
+            entries,
+            took: Duration::from_secs(2),
+            completed_in_view: Some(completed_in_view),
+            machine: None,
+            violations: Some(Vec::new()),
+        })
+    }
+
+    #[test]
+    fn latency_counts_from_when_an_order_was_due() {
+        let report = report(vec![entry(Fate::Completed, Told::Accepted, Some(End::Completed))], 1);
+        assert!(report.is_well());
+        assert_eq!((report.latency.p50_ms, report.orders_per_s), (20.0, 0.5));
+        assert_eq!(report.topic.unwrap().max_ms, 10.0);
+    }
+
+    #[test]
+    fn what_did_not_end_as_it_was_meant_to_is_seen() {
+        for (fate, told, end) in [
+            (Fate::Completed, Told::Accepted, Some(End::Settled)),
+            (Fate::OutOfStock, Told::Accepted, Some(End::Completed)),
+            (Fate::Declined, Told::Accepted, None),
+            (Fate::Completed, Told::Refused, None),
+        ] {
+            let bad = entry(fate, told, end);
+            let completed = usize::from(end == Some(End::Completed));
+            assert!(!report(vec![bad], completed).is_well(), "{fate:?} {told:?} {end:?}");
+        }
+        let late = entry(Fate::Cancelled, Told::Accepted, Some(End::Completed));
+        assert!(report(vec![late.clone()], 1).is_well());
+        assert!(!report(vec![late.clone()], 0).is_well(), "a row of the view is missing");
+        assert!(!report(vec![Entry { is_twice: true, ..late }], 1).is_well());
+        assert!(report(vec![entry(Fate::Completed, Told::Busy, None)], 0).is_well());
+    }
+}
