@@ -27,7 +27,7 @@ const CLUSTER_NODES: usize = 3;
 /// had, else the fixed one, else any.
 pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
     if !options.servers_only {
-        add_provider(state);
+        add_provider(state)?;
         add_services(state, options.replicas);
     }
     add_servers(state, options.cluster)?;
@@ -60,13 +60,19 @@ pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Of ours, unless a setting names another.
-fn add_provider(state: &mut State) {
+/// Ours, unless a setting names another.
+fn add_provider(state: &mut State) -> anyhow::Result<()> {
     if !state.environment.contains_key(PROVIDER_SETTING) {
         state.provider.get_or_insert(Provider { port: 0, process: None });
-    } else if state.provider.as_ref().is_some_and(|provider| !lives(provider.process)) {
+    } else if state.provider.as_ref().is_some_and(|provider| lives(provider.process)) {
+        let text = format!(
+            "{PROVIDER_SETTING} names another payment provider, and ours runs: fulfil dev down first"
+        );
+        return Err(ended(Exit::Refused, text));
+    } else {
         state.provider = None;
     }
+    Ok(())
 }
 
 fn add_servers(state: &mut State, is_cluster: bool) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     sync::Mutex,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,10 @@ use crate::exit::{Exit, ended};
 /// After that long without an acknowledgement a person wants to hear about it. (A service waits for ever.)
 const DELIVERY_TIMEOUT_MS: &str = "30000";
 const QUEUE_MESSAGES_MAX: &str = "100000";
-const POLL_MAX: Duration = Duration::from_millis(100);
+/// How late an acknowledgement may be heard.
+const HEAR: Duration = Duration::from_millis(1);
+/// So many a second that a time can be told from the next, and so few that one comes.
+const PER_SECOND: std::ops::RangeInclusive<f64> = 0.000_1..=1_000_000.0;
 
 /// What is sent, well-formed or not.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,10 +81,10 @@ impl std::str::FromStr for Rate {
             _ => 0.0,
         };
         match number.parse::<f64>() {
-            Ok(number) if number > 0.0 && number.is_finite() && seconds > 0.0 => {
+            Ok(number) if PER_SECOND.contains(&(number / seconds)) => {
                 Ok(Self { per_second: number / seconds })
             }
-            _ => Err(format!("{text:?} is not a rate such as 50/s")),
+            _ => Err(format!("{text:?} is not a rate such as 50/s, from 0.0001/s to 1000000/s")),
         }
     }
 }
@@ -100,7 +104,7 @@ pub fn publish(
         if let Some(rate) = rate {
             publisher.wait_until(begun + rate.after(number));
         }
-        publisher.send(record)?;
+        publisher.send(record);
     }
     Ok(publisher.finish())
 }
@@ -126,12 +130,11 @@ impl Publisher {
     }
 
     /// Waits where the client's queue is full.
-    pub fn send(&mut self, record: &Record) -> anyhow::Result<()> {
+    pub fn send(&mut self, record: &Record) {
         self.producer.context().lock().push(None);
-        enqueue(&self.producer, self.sent, record)?;
+        enqueue(&self.producer, self.sent, record);
         self.sent += 1;
         self.producer.poll(Duration::ZERO);
-        Ok(())
     }
 
     /// Hears acknowledgements until then.
@@ -139,22 +142,27 @@ impl Publisher {
         while let wait = due.saturating_duration_since(Instant::now())
             && !wait.is_zero()
         {
-            self.producer.poll(wait.min(POLL_MAX));
+            hear(&self.producer, wait.min(HEAR));
         }
     }
 
     /// What became of every record, in the order in which they were sent.
     pub fn finish(self) -> Vec<Result<Delivered, String>> {
         while self.producer.in_flight_count() > 0 {
-            // A short turn: `poll` always lasts its whole time.
-            self.producer.poll(Duration::from_millis(1));
+            hear(&self.producer, HEAR);
         }
         let results = std::mem::take(&mut *self.producer.context().lock());
         results.into_iter().map(|result| result.unwrap_or_else(|| Err("no report".to_owned()))).collect()
     }
 }
 
-fn enqueue(producer: &BaseProducer<Reports>, number: usize, record: &Record) -> anyhow::Result<()> {
+/// `poll` always lasts its whole time, and spins for less than a millisecond: it is never asked to wait.
+fn hear(producer: &BaseProducer<Reports>, then_sleep: Duration) {
+    producer.poll(Duration::ZERO);
+    thread::sleep(then_sleep);
+}
+
+fn enqueue(producer: &BaseProducer<Reports>, number: usize, record: &Record) {
     let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
     for (name, value) in &record.headers {
         headers = headers.insert(Header { key: name, value: value.as_deref() });
@@ -166,15 +174,15 @@ fn enqueue(producer: &BaseProducer<Reports>, number: usize, record: &Record) -> 
     base.partition = record.partition;
     loop {
         match producer.send(base) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return,
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                producer.poll(Duration::from_millis(5));
+                hear(producer, HEAR);
                 base = back;
             }
             // Too large for the client, or a partition that is not there: this one alone.
             Err((error, _)) => {
                 producer.context().lock()[number] = Some(Err(error.to_string()));
-                return Ok(());
+                return;
             }
         }
     }
@@ -239,7 +247,7 @@ mod tests {
     fn a_rate_is_so_many_a_time() {
         assert_eq!("50/s".parse::<Rate>().unwrap().per_second, 50.0);
         assert_eq!("600/m".parse::<Rate>().unwrap().per_second, 10.0);
-        for bad in ["", "0", "-1/s", "x/s", "5/y", "inf"] {
+        for bad in ["", "0", "-1/s", "x/s", "5/y", "inf", "NaN", "1e-300", "1e-320/h", "1e9/s"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
     }

@@ -16,13 +16,14 @@ use super::mix::Fate;
 /// What its sender was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Told {
-    /// Not yet, or the answer was lost: it may be there.
     #[default]
     Nothing,
     Accepted,
     /// Asked to come back later (503).
     Busy,
     Refused,
+    /// No answer will come: it may be there or not.
+    Lost,
 }
 
 /// How it ended.
@@ -41,10 +42,12 @@ pub(super) struct Entry {
     pub(super) answered: Option<Duration>,
     /// When its last event was read from the topic.
     pub(super) ended: Option<(End, Duration)>,
-    /// When the view was seen to have that event.
+    /// When the view was known to have that event.
     pub(super) seen: Option<Duration>,
-    /// It ended once more.
+    /// It ended once more, otherwise or later in its stream. The same event can come again.
     pub(super) is_twice: bool,
+    /// Of its last event in its stream.
+    pub(super) version: i64,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +59,16 @@ pub(super) struct Book {
 struct Pages {
     entries: Vec<Entry>,
     numbers: HashMap<Uuid, usize>,
-    ended: usize,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) ended: usize,
+    /// Accepted, or heard of: they end, or have.
+    pub(super) awaited: usize,
+    /// Neither ended nor given up.
+    pub(super) under_way: usize,
 }
 
 impl Book {
@@ -65,6 +77,7 @@ impl Book {
         let mut pages = self.lock();
         let number = pages.entries.len();
         pages.numbers.insert(order, number);
+        pages.counts.under_way += 1;
         pages.entries.push(Entry {
             fate,
             due,
@@ -73,45 +86,53 @@ impl Book {
             ended: None,
             seen: None,
             is_twice: false,
+            version: 0,
         });
     }
 
+    /// The last word of its sender, once.
     pub(super) fn told(&self, order: Uuid, told: Told, answered: Option<Duration>) {
-        self.change(order, |entry| {
-            entry.told = told;
-            entry.answered = answered;
-        });
+        let mut pages = self.lock();
+        let Pages { entries, numbers, counts } = &mut *pages;
+        let Some(entry) = numbers.get(&order).map(|number| &mut entries[*number]) else { return };
+        entry.told = told;
+        entry.answered = answered;
+        if entry.ended.is_none() {
+            match told {
+                Told::Accepted => counts.awaited += 1,
+                Told::Busy | Told::Refused | Told::Lost => counts.under_way -= 1,
+                Told::Nothing => {}
+            }
+        }
     }
 
     /// False where it is none of ours, or had ended before.
-    pub(super) fn ended(&self, order: Uuid, end: End, at: Duration) -> bool {
+    pub(super) fn ended(&self, order: Uuid, end: End, version: i64, at: Duration) -> bool {
         let mut pages = self.lock();
-        let Some(number) = pages.numbers.get(&order).copied() else { return false };
-        let entry = &mut pages.entries[number];
-        if entry.ended.is_some() {
-            entry.is_twice = true;
+        let Pages { entries, numbers, counts } = &mut *pages;
+        let Some(entry) = numbers.get(&order).map(|number| &mut entries[*number]) else { return false };
+        if let Some((before, _)) = entry.ended {
+            entry.is_twice |= (before, entry.version) != (end, version);
             return false;
         }
         entry.ended = Some((end, at));
-        pages.ended += 1;
+        entry.version = version;
+        counts.ended += 1;
+        counts.awaited += usize::from(entry.told != Told::Accepted);
+        counts.under_way -= usize::from(matches!(entry.told, Told::Nothing | Told::Accepted));
         true
     }
 
-    pub(super) fn seen(&self, order: Uuid, at: Duration) {
-        self.change(order, |entry| entry.seen = Some(at));
+    pub(super) fn seen(&self, orders: &[Uuid], at: Duration) {
+        let mut pages = self.lock();
+        let Pages { entries, numbers, .. } = &mut *pages;
+        for number in orders.iter().filter_map(|order| numbers.get(order)) {
+            entries[*number].seen = Some(at);
+        }
     }
 
-    /// How many have ended.
-    pub(super) fn count_ended(&self) -> usize {
-        self.lock().ended
-    }
-
-    /// How many must end, or have, and how many of them have. What nobody heard of again may be there or not.
-    pub(super) fn awaited(&self) -> (usize, usize) {
-        let pages = self.lock();
-        let counts =
-            pages.entries.iter().filter(|entry| entry.told == Told::Accepted || entry.ended.is_some());
-        (counts.count(), pages.ended)
+    pub(super) fn counts(&self) -> Counts {
+        self.lock().counts
     }
 
     /// In the order in which they were sent.
@@ -119,16 +140,16 @@ impl Book {
         self.lock().entries.clone()
     }
 
-    fn change(&self, order: Uuid, change: impl FnOnce(&mut Entry)) {
-        let mut pages = self.lock();
-        if let Some(number) = pages.numbers.get(&order).copied() {
-            change(&mut pages.entries[number]);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Pages> {
         // Nothing panics while it is held; and if it did, the pages would still be whole.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    #[cfg(test)]
+    pub(super) fn of(fate: Fate, due: Duration, told: Told, ended: Option<(End, Duration)>) -> Self {
+        Self { fate, due, told, answered: None, ended, seen: None, is_twice: false, version: 1 }
     }
 }
 
@@ -138,26 +159,43 @@ mod tests {
 
     const AT: Duration = Duration::from_millis(5);
 
-    #[test]
-    fn an_order_ends_once_and_a_second_end_is_remembered() {
-        let book = Book::default();
-        let order = Uuid::from_u128(1);
-        book.open(order, Fate::Completed, Duration::ZERO);
-        assert_eq!(book.awaited(), (0, 0));
-        book.told(order, Told::Accepted, Some(AT));
-        assert_eq!(book.awaited(), (1, 0));
-        assert!(book.ended(order, End::Completed, AT));
-        assert!(!book.ended(order, End::Completed, AT));
-        assert_eq!(book.awaited(), (1, 1));
-        assert!(book.entries()[0].is_twice);
+    fn counts(book: &Book) -> (usize, usize, usize) {
+        let Counts { ended, awaited, under_way } = book.counts();
+        (ended, awaited, under_way)
     }
 
     #[test]
-    fn orders_of_others_are_not_counted_and_one_without_an_answer_that_ends_is() {
+    fn an_order_ends_once_and_another_end_is_remembered() {
         let book = Book::default();
-        assert!(!book.ended(Uuid::from_u128(2), End::Settled, AT));
-        book.open(Uuid::from_u128(1), Fate::Declined, Duration::ZERO);
-        assert!(book.ended(Uuid::from_u128(1), End::Settled, AT));
-        assert_eq!(book.awaited(), (1, 1));
+        let order = Uuid::from_u128(1);
+        book.open(order, Fate::Completed, Duration::ZERO);
+        assert_eq!(counts(&book), (0, 0, 1));
+        book.told(order, Told::Accepted, Some(AT));
+        assert_eq!(counts(&book), (0, 1, 1));
+        assert!(book.ended(order, End::Completed, 6, AT));
+        assert_eq!(counts(&book), (1, 1, 0));
+        assert!(!book.ended(order, End::Completed, 6, AT));
+        assert!(!book.entries()[0].is_twice, "the same event may come again");
+        assert!(!book.ended(order, End::Settled, 7, AT));
+        assert!(book.entries()[0].is_twice);
+        assert_eq!(counts(&book), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_is_given_up_leaves_room_and_counts_where_it_ends_all_the_same() {
+        let book = Book::default();
+        assert!(!book.ended(Uuid::from_u128(9), End::Settled, 1, AT), "of somebody else");
+        for (number, told) in [(1, Told::Lost), (2, Told::Busy), (3, Told::Refused)] {
+            book.open(Uuid::from_u128(number), Fate::Declined, Duration::ZERO);
+            book.told(Uuid::from_u128(number), told, None);
+        }
+        assert_eq!(counts(&book), (0, 0, 0));
+        assert!(book.ended(Uuid::from_u128(1), End::Settled, 5, AT));
+        assert_eq!(counts(&book), (1, 1, 0));
+        // Its end is heard before its answer.
+        book.open(Uuid::from_u128(4), Fate::Completed, Duration::ZERO);
+        assert!(book.ended(Uuid::from_u128(4), End::Completed, 6, AT));
+        book.told(Uuid::from_u128(4), Told::Accepted, Some(AT));
+        assert_eq!(counts(&book), (2, 2, 0));
     }
 }

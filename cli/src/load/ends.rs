@@ -1,9 +1,8 @@
 //! Hearing on `orders.events` that orders ended.
 
 use std::{
-    collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -27,16 +26,15 @@ const POLL: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub(super) order: Uuid,
+    pub(super) partition: i32,
     /// What the view is asked for.
     pub(super) token: Token,
 }
 
-/// A thread that reads until it is told to stop.
+/// A thread that reads until this is stopped or dropped.
 pub(super) struct Ends {
     stopped: Arc<AtomicBool>,
-    /// Of each partition.
-    last: Arc<Mutex<HashMap<i32, Ended>>>,
-    thread: JoinHandle<anyhow::Result<()>>,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 /// At the end of the topic as it is now.
@@ -53,34 +51,38 @@ impl Ends {
         begun: Instant,
         heard: mpsc::UnboundedSender<Ended>,
     ) -> Self {
-        let (stopped, last) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<HashMap<_, _>>>::default());
-        let (stop, newest) = (Arc::clone(&stopped), Arc::clone(&last));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
         let thread = thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let Some(raw) = reader.next(POLL)? else { continue };
                 let Some((end, ended)) = end_of(&raw) else { continue };
-                let at = begun.elapsed();
-                // Before the book says so: whoever sees there that all have ended asks for the last.
-                newest.lock().unwrap_or_else(PoisonError::into_inner).insert(raw.partition, ended.clone());
-                if book.ended(ended.order, end, at) {
-                    // Whoever asks the view may have seen enough.
+                if book.ended(ended.order, end, ended.token.version, begun.elapsed()) {
+                    // Gone only where the whole run is.
                     let _ = heard.send(ended);
                 }
             }
             Ok(())
         });
-        Self { stopped, last, thread }
+        Self { stopped, thread: Some(thread) }
     }
 
-    /// The last end of each partition so far: a view that has these has all of them.
-    pub(super) fn last(&self) -> Vec<Ended> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    /// It failed, and [`Self::stop`] says why.
+    pub(super) fn has_failed(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 
-    pub(super) async fn stop(self) -> anyhow::Result<()> {
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         self.stopped.store(true, Ordering::Relaxed);
-        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await?;
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let joined = tokio::task::spawn_blocking(|| thread.join()).await?;
         joined.map_err(|_| anyhow::anyhow!("the reader of orders.events panicked"))?
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +96,7 @@ fn end_of(raw: &Raw) -> Option<(End, Ended)> {
     let version = raw.headers.text("ce_sequence")?.parse().ok()?;
     let order: Uuid = std::str::from_utf8(raw.key.as_deref()?).ok()?.parse().ok()?;
     let stream = StreamName::parse(&format!("order-{order}"))?;
-    Some((end, Ended { order, token: Token::new(stream, version) }))
+    Some((end, Ended { order, partition: raw.partition, token: Token::new(stream, version) }))
 }
 
 #[cfg(test)]

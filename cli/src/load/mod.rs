@@ -59,7 +59,7 @@ enum LoadCommand {
   fulfil load run --orders 20000 --hot-share 0.9 --json")]
 struct RunArgs {
     /// So many, as fast as they are taken [default: 1000, or as --rate and --duration say]
-    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u32).range(1..=i64::from(ORDERS_MAX)))]
     orders: Option<u32>,
     /// Evenly, whatever becomes of those before, such as 500/s
     #[arg(long)]
@@ -86,12 +86,12 @@ struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: Option<u32>,
     /// Orders before those that are measured
-    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(ORDERS_MAX)))]
     warm_up: u32,
     /// Which orders are drawn
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// How long nothing may end before the run is given up
+    /// How long nothing may end, or the view may be behind, before the run is given up
     #[arg(long, default_value = "60s", value_parser = duration_arg, value_name = "TIME")]
     patience: Duration,
 }
@@ -100,18 +100,15 @@ pub async fn run(args: LoadArgs, output: Output) -> anyhow::Result<ExitCode> {
     let LoadCommand::Run(run) = args.command;
     let load = load(&run)?;
     let place = args.place.resolve()?;
-    let Some(report) = run_load(&place, &load, output.terminal || !output.json).await? else {
-        return Ok(Exit::Interrupted.into());
+    let report = tokio::select! {
+        report = run_load(&place, &load, !output.json) => report?,
+        _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted.into()),
     };
     report.show(output)?;
-    Ok(match report.orders.open {
-        _ if report.is_well() => Exit::Done,
-        0 => Exit::Failed,
-        _ => Exit::Waited,
-    }
-    .into())
+    Ok(report.exit().into())
 }
 
+const ORDERS_MAX: u32 = 10_000_000;
 const ORDERS_DEFAULT: usize = 1_000;
 const DURATION_DEFAULT: Duration = Duration::from_secs(60);
 
@@ -126,7 +123,13 @@ fn load(args: &RunArgs) -> anyhow::Result<Load> {
         (None, None) => ORDERS_DEFAULT,
         (None, Some(rate)) => {
             let duration = args.duration.unwrap_or(DURATION_DEFAULT);
-            (rate.per_second * duration.as_secs_f64()).round().max(1.0) as usize
+            let orders = (rate.per_second * duration.as_secs_f64()).round().max(1.0);
+            if orders > ORDERS_MAX as f64 {
+                let text =
+                    format!("--rate and --duration make {orders} orders, and a run has {ORDERS_MAX} at most");
+                return Err(ended(Exit::Usage, text));
+            }
+            orders as usize
         }
     };
     let in_flight_max = args.in_flight.map_or(usize::MAX, |orders| orders as usize);

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     audit::Violation,
+    exit::Exit,
     output::{Column, Output, Tone, bytes, count},
 };
 
@@ -45,8 +46,10 @@ pub(super) struct Orders {
     /// Ended otherwise than they were meant to. A cancellation can come too late, so that is none.
     pub(super) otherwise: usize,
     pub(super) ended_twice: usize,
-    /// Rows of the view that say completed. `None` where they were not counted.
-    pub(super) completed_in_view: Option<usize>,
+    /// Ended, and the view was not seen to have it in time.
+    pub(super) unseen: usize,
+    /// Rows of the view that say completed.
+    pub(super) completed_in_view: usize,
 }
 
 /// Of the machine that runs all of it; only of a system that `fulfil dev` has started.
@@ -61,9 +64,7 @@ pub(super) struct Machine {
 
 pub(super) struct Measured {
     pub(super) entries: Vec<Entry>,
-    /// From the first order to the view that has all of them.
-    pub(super) took: Duration,
-    pub(super) completed_in_view: Option<usize>,
+    pub(super) completed_in_view: usize,
     pub(super) machine: Option<Machine>,
     /// `None` where nobody could look.
     pub(super) violations: Option<Vec<Violation>>,
@@ -73,12 +74,12 @@ pub(super) struct Measured {
 pub(super) struct Report {
     pub(super) orders: Orders,
     pub(super) seconds: f64,
-    /// Ended, and in the view.
+    /// Ended and seen in the view, by the time from the first order to the last that was.
     pub(super) orders_per_s: f64,
-    /// From when an order was due to its row in the view; of so many orders of which the view was asked.
+    /// From when an order was due until the view was known to have its last event. In a closed loop that is above all
+    /// how long it waited on the topic behind the others.
     #[serde(flatten)]
-    pub(super) latency: Latency,
-    pub(super) seen: usize,
+    pub(super) latency: Option<Latency>,
     /// To the last event of the order on its topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) topic: Option<Latency>,
@@ -86,7 +87,7 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<Latency>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_s_per_1000: Option<Cpu>,
+    pub(super) cpu_s_per_1000: Option<Cpu>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rss_mb: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,9 +102,10 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn of(measured: Measured) -> Self {
-        let Measured { entries, took, completed_in_view, machine, violations } = measured;
+        let Measured { entries, completed_in_view, machine, violations } = measured;
         let orders = Orders { completed_in_view, ..orders(&entries) };
         let ended = orders.completed + orders.settled;
+        let took = entries.iter().filter_map(|entry| entry.seen).max().unwrap_or_default();
         let per_order = |amount: f64| amount / ended.max(1) as f64;
         let since_due = |at: fn(&Entry) -> Option<Duration>| {
             Latency::of(entries.iter().filter_map(|entry| Some(at(entry)?.saturating_sub(entry.due))))
@@ -113,9 +115,8 @@ impl Report {
         Self {
             orders,
             seconds,
-            orders_per_s: ended as f64 / seconds.max(1e-9),
-            latency: since_due(|entry| entry.seen).unwrap_or_default(),
-            seen: entries.iter().filter(|entry| entry.seen.is_some()).count(),
+            orders_per_s: (ended - orders.unseen) as f64 / seconds.max(1e-9),
+            latency: since_due(|entry| entry.seen),
             topic,
             answer: since_due(|entry| entry.answered.filter(|_| entry.told == Told::Accepted)),
             cpu_s_per_1000: machine.as_ref().map(|machine| machine.cpu.per(ended as f64 / 1_000.0)),
@@ -132,12 +133,26 @@ impl Report {
         }
     }
 
-    /// All that was taken ended as it was meant to, once, is in the view, and adds up.
-    pub(super) fn is_well(&self) -> bool {
-        let Orders { completed, otherwise, ended_twice, completed_in_view, open, refused, .. } = self.orders;
-        let in_view = completed_in_view.is_none_or(|rows| rows == completed);
+    /// What is wrong comes before what is late, and that before what was not taken.
+    pub(super) fn exit(&self) -> Exit {
+        let Orders {
+            sent, accepted, busy, refused, unanswered, open, otherwise, ended_twice, unseen, ..
+        } = self.orders;
         let adds_up = self.violations.as_ref().is_none_or(Vec::is_empty);
-        otherwise + ended_twice + open + refused == 0 && in_view && adds_up
+        match () {
+            () if otherwise + ended_twice + refused > 0 || !adds_up => Exit::Failed,
+            () if open + unseen > 0 => Exit::Waited,
+            () if !self.is_counted_in_view() => Exit::Failed,
+            () if sent > 0 && accepted == 0 => Exit::Unreachable,
+            () if busy + unanswered > 0 => Exit::Partly,
+            () => Exit::Done,
+        }
+    }
+
+    /// An order without an answer can complete after nobody listens any more.
+    fn is_counted_in_view(&self) -> bool {
+        let Orders { completed, unanswered, completed_in_view, .. } = self.orders;
+        (completed..=completed + unanswered).contains(&completed_in_view)
     }
 
     pub(super) fn show(&self, output: Output) -> anyhow::Result<()> {
@@ -146,25 +161,19 @@ impl Report {
         }
         let mut rows: Vec<Vec<String>> = Vec::new();
         let mut row = |what: &str, value: String, note: String| rows.push(vec![what.to_owned(), value, note]);
-        let Orders { sent, accepted, completed, settled, .. } = self.orders;
+        let Orders { sent, accepted, completed, settled, completed_in_view, .. } = self.orders;
         let number = |number: usize| count(number as i64);
         row("orders sent", number(sent), format!("{} accepted", number(accepted)));
-        let view =
-            self.orders.completed_in_view.map(|rows| format!(", {} of them in the view", number(rows)));
-        row(
-            "completed",
-            number(completed),
-            format!("{} settled{}", number(settled), view.unwrap_or_default()),
-        );
+        row("completed", number(completed), format!("{} rows of the view say so", number(completed_in_view)));
+        row("settled", number(settled), String::new());
         row("orders/s", count(self.orders_per_s.round() as i64), format!("over {:.1} s", self.seconds));
         let mut latency = |what: &str, latency: Latency, note: String| {
             let Latency { p50_ms, p95_ms, p99_ms, max_ms } = latency;
             let value = format!("{p50_ms:.1} / {p95_ms:.1} / {p99_ms:.1} / {max_ms:.1}");
             row(what, value, note);
         };
-        if self.seen > 0 {
-            let note = format!("ms p50 / p95 / p99 / max, of {} orders", number(self.seen));
-            latency("until in the view", self.latency, note);
+        if let Some(view) = self.latency {
+            latency("until in the view", view, "ms p50 / p95 / p99 / max".to_owned());
         }
         if let Some(topic) = self.topic {
             latency("until ended on the topic", topic, "ms".to_owned());
@@ -180,7 +189,7 @@ impl Report {
         }
         if let (Some(together), Some(services)) = (self.rss_mb, &self.rss_mb_by_service) {
             let each: Vec<String> = services.iter().map(|(name, mb)| format!("{name} {mb:.0}")).collect();
-            row("resident MB", format!("{together:.0}"), each.join(", "));
+            row("resident MB, services", format!("{together:.0}"), each.join(", "));
         }
         if let Some(stored) = &self.bytes_per_order {
             let written: f64 = stored
@@ -219,6 +228,7 @@ impl Report {
             open,
             otherwise,
             ended_twice,
+            unseen,
             completed_in_view,
             ..
         } = self.orders;
@@ -227,6 +237,7 @@ impl Report {
             (unanswered, "got no answer, and nothing was heard of them", Tone::Warn),
             (refused, "were refused", Tone::Bad),
             (open, "were accepted and did not end in time", Tone::Bad),
+            (unseen, "ended, and the view was not seen to have it in time", Tone::Bad),
             (otherwise, "ended otherwise than they were meant to", Tone::Bad),
             (ended_twice, "ended twice", Tone::Bad),
         ] {
@@ -234,17 +245,14 @@ impl Report {
                 output.note_toned(tone, &format!("{} {what}", count(how_many as i64)));
             }
         }
-        if let Some(rows) = completed_in_view.filter(|rows| *rows != completed) {
-            let text = format!(
-                "{} completed, but {} rows of the view say so",
-                count(completed as i64),
-                count(rows as i64)
-            );
-            output.note_toned(Tone::Bad, &text);
+        if !self.is_counted_in_view() {
+            let (completed, rows) = (count(completed as i64), count(completed_in_view as i64));
+            output
+                .note_toned(Tone::Bad, &format!("{completed} completed, but {rows} rows of the view say so"));
         }
         match &self.violations {
-            None => output.note("whether everything adds up cannot be seen from here"),
-            Some(violations) if violations.is_empty() => output.note_toned(Tone::Good, "everything adds up"),
+            None => output.note("whether the logs add up cannot be seen from here"),
+            Some(violations) if violations.is_empty() => output.note_toned(Tone::Good, "the logs add up"),
             Some(violations) => {
                 for Violation { invariant, subject, detail } in violations.iter().take(VIOLATIONS_SHOWN) {
                     output.note_toned(Tone::Bad, &format!("invariant {invariant}: {subject}: {detail}"));
@@ -260,8 +268,8 @@ fn orders(entries: &[Entry]) -> Orders {
     for entry in entries {
         match (entry.told, entry.ended) {
             // Its answer was lost, but it is there.
-            (Told::Accepted, _) | (Told::Nothing, Some(_)) => orders.accepted += 1,
-            (Told::Nothing, None) => orders.unanswered += 1,
+            (Told::Accepted, _) | (Told::Nothing | Told::Lost, Some(_)) => orders.accepted += 1,
+            (Told::Nothing | Told::Lost, None) => orders.unanswered += 1,
             (Told::Busy, _) => orders.busy += 1,
             (Told::Refused, _) => orders.refused += 1,
         }
@@ -276,6 +284,7 @@ fn orders(entries: &[Entry]) -> Orders {
             None => true,
         };
         orders.otherwise += usize::from(!meant);
+        orders.unseen += usize::from(entry.ended.is_some() && entry.seen.is_none());
         orders.ended_twice += usize::from(entry.is_twice);
     }
     orders
@@ -288,44 +297,50 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn entry(fate: Fate, told: Told, end: Option<End>) -> Entry {
-        let ended = end.map(|end| (end, 12 * MS));
-        Entry { fate, due: 2 * MS, told, answered: Some(3 * MS), ended, seen: Some(22 * MS), is_twice: false }
+        let seen = end.map(|_| 22 * MS);
+        Entry { seen, ..Entry::of(fate, 2 * MS, told, end.map(|end| (end, 12 * MS))) }
     }
 
     fn report(entries: Vec<Entry>, completed_in_view: usize) -> Report {
-        Report::of(Measured {
-            entries,
-            took: Duration::from_secs(2),
-            completed_in_view: Some(completed_in_view),
-            machine: None,
-            violations: Some(Vec::new()),
-        })
+        let violations = Some(Vec::new());
+        Report::of(Measured { entries, completed_in_view, machine: None, violations })
+    }
+
+    fn exit(entry: Entry, completed_in_view: usize) -> Exit {
+        report(vec![entry], completed_in_view).exit()
     }
 
     #[test]
-    fn latency_counts_from_when_an_order_was_due() {
+    fn latency_counts_from_when_an_order_was_due_and_the_time_of_a_run_to_the_last_that_was_seen() {
         let report = report(vec![entry(Fate::Completed, Told::Accepted, Some(End::Completed))], 1);
-        assert!(report.is_well());
-        assert_eq!((report.latency.p50_ms, report.orders_per_s), (20.0, 0.5));
+        assert_eq!(report.exit(), Exit::Done);
+        assert_eq!(report.latency.unwrap().p50_ms, 20.0);
         assert_eq!(report.topic.unwrap().max_ms, 10.0);
+        assert!((report.orders_per_s - 1.0 / 0.022).abs() < 1e-6, "{}", report.orders_per_s);
     }
 
     #[test]
-    fn what_did_not_end_as_it_was_meant_to_is_seen() {
-        for (fate, told, end) in [
-            (Fate::Completed, Told::Accepted, Some(End::Settled)),
-            (Fate::OutOfStock, Told::Accepted, Some(End::Completed)),
-            (Fate::Declined, Told::Accepted, None),
-            (Fate::Completed, Told::Refused, None),
-        ] {
-            let bad = entry(fate, told, end);
-            let completed = usize::from(end == Some(End::Completed));
-            assert!(!report(vec![bad], completed).is_well(), "{fate:?} {told:?} {end:?}");
-        }
-        let late = entry(Fate::Cancelled, Told::Accepted, Some(End::Completed));
-        assert!(report(vec![late.clone()], 1).is_well());
-        assert!(!report(vec![late.clone()], 0).is_well(), "a row of the view is missing");
-        assert!(!report(vec![Entry { is_twice: true, ..late }], 1).is_well());
-        assert!(report(vec![entry(Fate::Completed, Told::Busy, None)], 0).is_well());
+    fn what_is_wrong_late_or_not_taken_has_its_exit_code() {
+        let accepted = |fate, end| entry(fate, Told::Accepted, end);
+        let completed = accepted(Fate::Completed, Some(End::Completed));
+        assert_eq!(exit(accepted(Fate::Completed, Some(End::Settled)), 0), Exit::Failed);
+        assert_eq!(exit(accepted(Fate::OutOfStock, Some(End::Completed)), 1), Exit::Failed);
+        assert_eq!(exit(Entry { is_twice: true, ..completed.clone() }, 1), Exit::Failed);
+        assert_eq!(exit(completed.clone(), 0), Exit::Failed, "a row of the view is missing");
+        assert_eq!(exit(completed.clone(), 2), Exit::Failed, "there is one too many");
+        assert_eq!(exit(entry(Fate::Completed, Told::Refused, None), 0), Exit::Failed);
+        assert_eq!(exit(accepted(Fate::Declined, None), 0), Exit::Waited);
+        assert_eq!(exit(Entry { seen: None, ..completed.clone() }, 0), Exit::Waited);
+        assert_eq!(exit(entry(Fate::Completed, Told::Busy, None), 0), Exit::Unreachable);
+        let busy = report(vec![completed.clone(), entry(Fate::Completed, Told::Busy, None)], 1);
+        assert_eq!(busy.exit(), Exit::Partly);
+        // Its answer was lost, and it completed when nobody listened any more.
+        let lost = report(vec![completed, entry(Fate::Completed, Told::Lost, None)], 2);
+        assert_eq!(lost.exit(), Exit::Partly);
+        assert_eq!(
+            exit(accepted(Fate::Cancelled, Some(End::Completed)), 1),
+            Exit::Done,
+            "the cancel was late"
+        );
     }
 }

@@ -13,13 +13,16 @@ use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use shared::{contract::limits::QUANTITY_MAX, log};
+use shared::{
+    contract::{limits::QUANTITY_MAX, topics::Topic},
+    log,
+};
 use sqlx::Connection;
-use tokio::{signal::ctrl_c, sync::mpsc, time::interval};
+use tokio::{sync::mpsc, time::interval};
 use uuid::Uuid;
 
 use super::{
-    book::Book,
+    book::{Book, Counts},
     ends::{self, Ends},
     http,
     pace::Pace,
@@ -32,7 +35,7 @@ use super::{
 use crate::{
     audit::{Conservation, Sources, Violation},
     dev::{self, Status},
-    exit::{Exit, ended},
+    kafka::Publisher,
     order::Via,
     place::Place,
     service,
@@ -41,6 +44,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(10);
 const LOOK_AT_MEMORY: Duration = Duration::from_millis(500);
 const RECEIPTS_AT_ONCE: usize = 16;
+const VIEW_PAGE: &str = "500";
 
 #[derive(Clone, Debug)]
 pub(super) struct Load {
@@ -53,41 +57,44 @@ pub(super) struct Load {
     pub(super) patience: Duration,
 }
 
-/// What is known when all have ended, or nothing ends any more.
+/// What is known when all have ended and are seen, or nothing comes any more.
 struct Sent {
     book: Arc<Book>,
-    /// Until the view had all of them.
-    took: Duration,
     cpu: Option<Cpu>,
     resident: Resident,
 }
 
-/// `None` where it was interrupted. `shown`: progress on a terminal.
+/// Tells the sender to stop, also where the run is given up in the middle.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `shown`: progress on a terminal. Dropped halfway it sends no more.
 ///
 /// # Errors
 /// Nothing was measured: something is not there, or refuses what is asked first.
-pub(super) async fn run_load(place: &Place, load: &Load, shown: bool) -> anyhow::Result<Option<Report>> {
+pub(super) async fn run_load(place: &Place, load: &Load, shown: bool) -> anyhow::Result<Report> {
     let id = format!("{:08x}", rand::random::<u32>());
     if load.warm_up > 0 {
         let traffic = Traffic::new(load.shape.clone(), &format!("{id}w"), load.seed)?;
         let pace = Pace { orders: load.warm_up, ..load.pace };
-        receive(place, &traffic, pace.orders * load.shape.lines).await?;
-        if send_all(place, load, pace, traffic, None, shown).await?.is_none() {
-            return Ok(None);
-        }
+        receive(place, &traffic, pace.orders).await?;
+        send_all(place, load, pace, traffic, None, shown).await?;
     }
     let traffic = Traffic::new(load.shape.clone(), &id, load.seed)?;
     let user = traffic.user().clone();
-    receive(place, &traffic, load.pace.orders * load.shape.lines).await?;
-    let known = Sources::of(place).zip(dev::status(&place.dir).await?.filter(Status::anything_runs));
+    receive(place, &traffic, load.pace.orders).await?;
+    let known = Sources::of(place).zip(running(place).await?);
     let before = match &known {
         Some((sources, status)) => storage::stored(&place.dir, status, &sources.databases).await?,
         None => BTreeMap::new(),
     };
     let status = known.as_ref().map(|(_, status)| status);
-    let Some(sent) = send_all(place, load, load.pace, traffic, status, shown).await? else {
-        return Ok(None);
-    };
+    let sent = send_all(place, load, load.pace, traffic, status, shown).await?;
     let (mut machine, mut violations) = (None, None);
     if let (Some((sources, status)), Some(cpu)) = (&known, sent.cpu) {
         let after = storage::stored(&place.dir, status, &sources.databases).await?;
@@ -103,13 +110,14 @@ pub(super) async fn run_load(place: &Place, load: &Load, shown: bool) -> anyhow:
         });
         violations = Some(conservation(sources).await?);
     }
-    Ok(Some(Report::of(Measured {
-        entries: sent.book.entries(),
-        took: sent.took,
-        completed_in_view: Some(completed_in_view(place, user.as_str()).await?),
-        machine,
-        violations,
-    })))
+    let completed_in_view = completed_in_view(place, user.as_str()).await?;
+    Ok(Report::of(Measured { entries: sent.book.entries(), completed_in_view, machine, violations }))
+}
+
+/// What runs in the folder, where it is what the load goes to.
+async fn running(place: &Place) -> anyhow::Result<Option<Status>> {
+    let is_ours = |status: &Status| status.anything_runs() && status.kafka == place.broker.bootstrap_servers;
+    Ok(dev::status(&place.dir).await?.filter(is_ours))
 }
 
 async fn send_all(
@@ -119,26 +127,21 @@ async fn send_all(
     traffic: Traffic,
     status: Option<&Status>,
     shown: bool,
-) -> anyhow::Result<Option<Sent>> {
+) -> anyhow::Result<Sent> {
     let book = Arc::new(Book::default());
+    // All connections before the first order is due.
+    let sender = Sender::open(place, load.via).await?;
     let reader = ends::open(place.broker.clone()).await?;
-    let sight = Sight::new(&place.projector)?;
+    let sight = Sight::new(&place.projector, load.patience)?;
     let (heard, hearing) = mpsc::unbounded_channel();
     let (mut resident, bar) = (Resident::default(), bar(pace.orders, shown));
+    let stop = Stop(Arc::new(AtomicBool::new(false)));
     let before = status.map(Cpu::of);
     let begun = Instant::now();
     let ends = Ends::follow(reader, Arc::clone(&book), begun, heard);
-    let watching = tokio::spawn(sight.clone().watch(hearing, Arc::clone(&book), begun));
-    let stopped = Arc::new(AtomicBool::new(false));
-    let mut sending = tokio::spawn(send(
-        place.clone(),
-        load.via,
-        traffic,
-        pace,
-        Arc::clone(&book),
-        begun,
-        Arc::clone(&stopped),
-    ));
+    let watching = sight.watch(hearing, Arc::clone(&book), begun);
+    let watching = tokio::spawn(watching);
+    let mut sending = tokio::spawn(sender.send(traffic, pace, Arc::clone(&book), begun, Arc::clone(&stop.0)));
     let (mut look, mut look_at_memory) = (interval(LOOK), interval(LOOK_AT_MEMORY));
     let (mut is_sent, mut moved) = (false, (0, Instant::now()));
     loop {
@@ -146,52 +149,69 @@ async fn send_all(
             sent = &mut sending, if !is_sent => {
                 sent??;
                 is_sent = true;
-            }
-            _ = ctrl_c() => {
-                stopped.store(true, Ordering::Relaxed);
-                return Ok(None);
+                moved.1 = Instant::now();
             }
             _ = look_at_memory.tick() => status.into_iter().for_each(|status| resident.look(status)),
             _ = look.tick() => {}
         }
-        let ended = book.count_ended();
+        let Counts { ended, awaited, .. } = book.counts();
         bar.set_position(ended as u64);
         if ended > moved.0 {
             moved = (ended, Instant::now());
         }
-        if is_sent {
-            let (awaited, ended) = book.awaited();
-            if ended >= awaited || moved.1.elapsed() > load.patience {
-                break;
-            }
+        let is_stuck = moved.1.elapsed() > load.patience;
+        if is_sent && ended >= awaited || is_stuck && (is_sent || !pace.is_open()) || ends.has_failed() {
+            break;
         }
     }
-    let is_in_view = sight.has_all(ends.last()).await;
-    let took = begun.elapsed();
-    let cpu = status.zip(before).map(|(status, before)| Cpu::of(status).since(before));
-    bar.finish_and_clear();
+    // A sender that waits for room stops, and what it has sent is told.
+    stop.0.store(true, Ordering::Relaxed);
+    if !is_sent {
+        sending.await??;
+    }
+    // Nobody tells of more then, and what was told of is still asked for.
     ends.stop().await?;
     watching.await?;
-    if !is_in_view {
-        return Err(ended(Exit::Waited, "the view does not get to where the topics are: fulfil doctor"));
-    }
-    Ok(Some(Sent { book, took, cpu, resident }))
+    let cpu = status.zip(before).map(|(status, before)| Cpu::of(status).since(before));
+    status.into_iter().for_each(|status| resident.look(status));
+    bar.finish_and_clear();
+    Ok(Sent { book, cpu, resident })
 }
 
-async fn send(
-    place: Place,
-    via: Via,
-    mut traffic: Traffic,
-    pace: Pace,
-    book: Arc<Book>,
-    begun: Instant,
-    stopped: Arc<AtomicBool>,
-) -> anyhow::Result<()> {
-    match via {
-        Via::Http => http::send(&place.order_service, &mut traffic, pace, &book, begun, &stopped).await,
-        Via::Topic => {
-            let send = move || topic::send(&place.broker, &mut traffic, pace, &book, begun, &stopped);
-            tokio::task::spawn_blocking(send).await?
+/// The way in, open.
+enum Sender {
+    Http { client: reqwest::Client, service: String },
+    Topic(Publisher),
+}
+
+impl Sender {
+    async fn open(place: &Place, via: Via) -> anyhow::Result<Self> {
+        Ok(match via {
+            Via::Http => Self::Http { client: service::client()?, service: place.order_service.clone() },
+            Via::Topic => {
+                let broker = place.broker.clone();
+                let open = move || Publisher::open(&broker, [Topic::OrdersCommands]);
+                Self::Topic(tokio::task::spawn_blocking(open).await??)
+            }
+        })
+    }
+
+    async fn send(
+        self,
+        mut traffic: Traffic,
+        pace: Pace,
+        book: Arc<Book>,
+        begun: Instant,
+        stopped: Arc<AtomicBool>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Http { client, service } => {
+                http::send(client, &service, &mut traffic, pace, &book, begun, &stopped).await
+            }
+            Self::Topic(publisher) => {
+                let send = move || topic::send(publisher, &mut traffic, pace, &book, begun, &stopped);
+                Ok(tokio::task::spawn_blocking(send).await?)
+            }
         }
     }
 }
@@ -214,10 +234,17 @@ async fn receive(place: &Place, traffic: &Traffic, pieces: usize) -> anyhow::Res
 
 async fn completed_in_view(place: &Place, user: &str) -> anyhow::Result<usize> {
     let url = format!("{}/orders", place.projector);
-    let query = [("user_id", user.to_owned()), ("status", "completed".to_owned())];
-    Ok(service::list(&url, "orders", &query, usize::MAX).await?.len())
+    let (mut rows, mut cursor) = (0, String::new());
+    loop {
+        let query = [("user_id", user), ("status", "completed"), ("limit", VIEW_PAGE), ("cursor", &cursor)];
+        let page: Value = service::get(&url, &query.map(|(name, value)| (name, value.to_owned()))).await?;
+        rows += page["orders"].as_array().context("the projector answers without orders")?.len();
+        match &page["next"] {
+            Value::String(next) => cursor = next.clone(),
+            _ => return Ok(rows),
+        }
+    }
 }
-
 /// All logs from their starts; the projector has none.
 async fn conservation(sources: &Sources) -> anyhow::Result<Vec<Violation>> {
     let mut conservation = Conservation::default();
@@ -239,6 +266,7 @@ async fn durability(place: &Place, databases: &[(String, String)]) -> anyhow::Re
         fsync = settings.0;
         synchronous_commit.insert(service.clone(), settings.1);
     }
+    // The broker does not say what a client asks for; nobody can set another than this.
     let acks = place.broker.producer().get("acks").unwrap_or_default().to_owned();
     Ok(Durability { fsync, synchronous_commit, acks })
 }

@@ -1,73 +1,86 @@
 //! Asking the view for orders that ended: the answer comes when it has them.
+//!
+//! One question a partition at a time, for the newest end that was heard there. A view has what is before that on the
+//! partition as well, so its answer counts for all of them: none is left out, whatever the rate, and the view is asked no
+//! more often than it answers.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Client, StatusCode};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use super::{book::Book, ends::Ended};
 
-/// Beyond so many questions at once an order is left out; those that are asked for are a sample then.
-const QUESTIONS_MAX: usize = 32;
 /// As long as the projector waits at most.
 const WAIT_SECONDS: u64 = 25;
-/// How often the projector may say that it does not have it yet.
-const TRIES: usize = 12;
+/// Before it is asked again where it did not answer.
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 pub(super) struct Sight {
     projector: String,
     client: Client,
+    /// How long the view may take for one end.
+    patience: Duration,
 }
 
 impl Sight {
-    pub(super) fn new(projector: &str) -> anyhow::Result<Self> {
-        Ok(Self { projector: projector.to_owned(), client: crate::service::client()? })
+    pub(super) fn new(projector: &str, patience: Duration) -> anyhow::Result<Self> {
+        Ok(Self { projector: projector.to_owned(), client: crate::service::client()?, patience })
     }
 
-    /// Asks for as many as there is room for, until nobody is left who could tell of more.
+    /// Until nobody is left who could tell of more, and all that was told of is seen or given up.
     pub(super) async fn watch(
         self,
         mut heard: mpsc::UnboundedReceiver<Ended>,
         book: Arc<Book>,
         begun: Instant,
     ) {
-        let room = Arc::new(Semaphore::new(QUESTIONS_MAX));
-        let mut questions = JoinSet::new();
+        let mut partitions: HashMap<i32, mpsc::UnboundedSender<Ended>> = HashMap::new();
+        let mut watching = JoinSet::new();
         while let Some(ended) = heard.recv().await {
-            let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-            let (sight, book) = (self.clone(), Arc::clone(&book));
-            questions.spawn(async move {
-                let _place = place;
-                if sight.has(&ended).await {
-                    book.seen(ended.order, begun.elapsed());
-                }
+            let of_partition = partitions.entry(ended.partition).or_insert_with(|| {
+                let (told, hearing) = mpsc::unbounded_channel();
+                watching.spawn(self.clone().watch_one(hearing, Arc::clone(&book), begun));
+                told
             });
-            while questions.try_join_next().is_some() {}
+            // Its task lives as long as this end of it.
+            let _ = of_partition.send(ended);
         }
-        questions.join_all().await;
+        drop(partitions);
+        watching.join_all().await;
     }
 
-    /// Waits until the view has all of them. False where it does not get there.
-    pub(super) async fn has_all(&self, last: Vec<Ended>) -> bool {
-        let asked = last.iter().map(async |ended| {
-            for _ in 0..TRIES {
-                if self.has(ended).await {
-                    return true;
-                }
+    async fn watch_one(self, mut heard: mpsc::UnboundedReceiver<Ended>, book: Arc<Book>, begun: Instant) {
+        let mut ends = Vec::new();
+        while heard.recv_many(&mut ends, usize::MAX).await > 0 {
+            let orders: Vec<_> = ends.iter().map(|ended| ended.order).collect();
+            if let Some(newest) = ends.drain(..).next_back()
+                && self.has(&newest).await
+            {
+                book.seen(&orders, begun.elapsed());
             }
-            false
-        });
-        futures_util::future::join_all(asked).await.into_iter().all(|has| has)
+        }
     }
 
+    /// False where the view does not get there.
     async fn has(&self, ended: &Ended) -> bool {
+        let deadline = Instant::now() + self.patience;
         let url = format!("{}/orders/{}", self.projector, ended.order);
         let query = [("after", ended.token.to_string()), ("wait", WAIT_SECONDS.to_string())];
-        let answer = self.client.get(url).query(&query).send().await;
-        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+        loop {
+            let answer = self.client.get(&url).query(&query).send().await;
+            if answer.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+            sleep(PAUSE).await;
+        }
     }
 }

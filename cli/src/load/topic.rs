@@ -1,21 +1,15 @@
 //! Sending orders as commands on `orders.commands`.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use shared::{
-    broker::BrokerSettings,
-    contract::{
-        envelope::encode_manual,
-        message::Message,
-        order::{CancelOrder, OrderCommand},
-        topics::Topic,
-    },
+use shared::contract::{
+    envelope::encode_manual,
+    message::Message,
+    order::{CancelOrder, OrderCommand},
+    topics::Topic,
 };
 use uuid::Uuid;
 
@@ -30,30 +24,31 @@ use crate::{
     kafka::{Publisher, Record},
 };
 
-/// How often a closed loop looks whether there is room again.
+/// How often it looks whether there is room again, and whether it shall stop.
 const LOOK: Duration = Duration::from_millis(1);
+const SLICE: Duration = Duration::from_millis(100);
 
-/// Blocks until all are acknowledged.
+/// Blocks until all are acknowledged, or it is stopped.
 pub(super) fn send(
-    broker: &BrokerSettings,
+    mut publisher: Publisher,
     traffic: &mut Traffic,
     pace: Pace,
-    book: &Arc<Book>,
+    book: &Book,
     begun: Instant,
     stopped: &AtomicBool,
-) -> anyhow::Result<()> {
-    let mut publisher = Publisher::open(broker, [Topic::OrdersCommands])?;
+) {
+    let is_stopped = || stopped.load(Ordering::Relaxed);
     // Of each record; `None` for a cancellation.
     let mut created: Vec<Option<Uuid>> = Vec::new();
     for number in 0..pace.orders {
         let due = pace.due(number);
-        publisher.wait_until(begun + due);
-        while book.count_ended().saturating_add(pace.in_flight_max) <= number
-            && !stopped.load(Ordering::Relaxed)
-        {
+        while begun.elapsed() < due && !is_stopped() {
+            publisher.wait_until((begun + due).min(Instant::now() + SLICE));
+        }
+        while book.counts().under_way >= pace.in_flight_max && !is_stopped() {
             publisher.wait_until(Instant::now() + LOOK);
         }
-        if stopped.load(Ordering::Relaxed) {
+        if is_stopped() {
             break;
         }
         let Order { fate, create, .. } = traffic.order();
@@ -61,20 +56,20 @@ pub(super) fn send(
         // As fast as taken, an order is due when its turn comes.
         let due = if pace.is_open() { due } else { begun.elapsed() };
         book.open(order_id.uuid(), fate, due);
-        publisher.send(&record(OrderCommand::Create(create), order_id.uuid()))?;
+        publisher.send(&record(OrderCommand::Create(create), order_id.uuid()));
         created.push(Some(order_id.uuid()));
         if fate == Fate::Cancelled {
             let cancel = CancelOrder { order_id, reason: None, by: None };
-            publisher.send(&record(OrderCommand::Cancel(cancel), order_id.uuid()))?;
+            publisher.send(&record(OrderCommand::Cancel(cancel), order_id.uuid()));
             created.push(None);
         }
     }
     for (order, sent) in created.into_iter().zip(publisher.finish()) {
-        if let (Some(order), Ok(_)) = (order, sent) {
-            book.told(order, Told::Accepted, None);
+        if let Some(order) = order {
+            // What the client gave up may have come to the broker all the same.
+            book.told(order, if sent.is_ok() { Told::Accepted } else { Told::Lost }, None);
         }
     }
-    Ok(())
 }
 
 fn record(command: OrderCommand, order: Uuid) -> Record {

@@ -95,7 +95,9 @@ impl Traffic {
             return self.empty.clone();
         }
         let hot = line == 0 && self.rng.random_bool(self.shape.hot_share);
-        let index = if hot { 0 } else { self.rng.random_range(0..self.skus.len()) };
+        // Where there is a hot one, nobody else wants it first.
+        let others = usize::from(line == 0 && self.shape.hot_share > 0.0 && self.skus.len() > 1);
+        let index = if hot { 0 } else { self.rng.random_range(others..self.skus.len()) };
         self.skus[index].clone()
     }
 }
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_one_load_for_ever() {
+    fn a_seed_and_a_run_are_one_load() {
         let (mut one, mut other) = (traffic("completed=1", 3, 0.2), traffic("completed=1", 3, 0.2));
         for _ in 0..50 {
             assert_eq!(one.order().create, other.order().create);
@@ -136,6 +138,6 @@ mod tests {
         let mut traffic = traffic("completed=1", 1, 0.9);
         let hot = traffic.skus()[0].clone();
         let wanted = (0..1_000).filter(|_| traffic.order().create.lines[0].sku == hot).count();
-        assert!((870..950).contains(&wanted), "{wanted}");
+        assert!((870..930).contains(&wanted), "{wanted}");
     }
 }

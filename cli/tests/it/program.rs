@@ -210,3 +210,20 @@ fn completions_know_the_commands() {
         assert!(text.contains("timeline") && text.contains("redrive"), "{shell}");
     }
 }
+
+#[test]
+fn a_load_says_what_is_wrong_before_anything_is_sent() {
+    for (arguments, code, named) in [
+        (&["--mix", "lost=1"][..], 2, "lost"),
+        (&["--lines", "3", "--skus", "2"], 2, "3 lines"),
+        (&["--hot-share", "1.5"], 2, "1.5"),
+        (&["--rate", "1e-300"], 2, "1e-300"),
+        (&["--rate", "1000000/s", "--duration", "1h"], 2, "10000000 at most"),
+        (&["--orders", "1", "--duration", "1s"], 2, "--duration"),
+        (&["--orders", "1", "--inventory-service", "http://127.0.0.1:1"], 7, "127.0.0.1:1"),
+    ] {
+        let output = fulfil(&[&["load", "run"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(named), "{arguments:?}: {}", said(&output));
+    }
+}

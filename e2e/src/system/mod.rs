@@ -72,10 +72,7 @@ enum Turn {
         _machine: RwLockReadGuard<'static, ()>,
         _system: RwLockWriteGuard<'static, ()>,
     },
-    /// Nobody else has a system of one's own.
-    Own {
-        _machine: RwLockReadGuard<'static, ()>,
-    },
+    /// A system of its own, and no other at work.
     Machine {
         _machine: RwLockWriteGuard<'static, ()>,
     },
@@ -99,7 +96,7 @@ struct Started {
 
 /// The first is the one that tests share.
 static SYSTEMS: [Slot; 2] = [Slot::new(""), Slot::new("-2")];
-/// Held by everybody who has a system at work, and alone by whoever measures.
+/// Held by everybody who has a system at work, and alone by whoever has one of its own.
 static MACHINE: RwLock<()> = RwLock::const_new(());
 /// Two at once would choose from the same free ports.
 static STARTING: Mutex<()> = Mutex::const_new(());
@@ -149,28 +146,24 @@ impl System {
     /// One that is started for this test alone, its services with settings of their own. `name` begins with a hyphen
     /// and is part of its folder's name. `None` where the system under test is somebody else's.
     pub async fn of_its_own(name: &str, environment: BTreeMap<String, String>) -> Option<Self> {
-        let turn = Turn::Own { _machine: MACHINE.read().await };
-        Self::begin(name, turn, Options { environment, ..Options::default() }, true, async |_| Ok(())).await
+        Self::begin(name, Options { environment, ..Options::default() }, true, async |_| Ok(())).await
     }
 
     /// The same for millions of messages: nobody keeps them in memory, so `seen` stays empty.
     pub async fn unwatched(name: &str, environment: BTreeMap<String, String>) -> Option<Self> {
-        let turn = Turn::Own { _machine: MACHINE.read().await };
-        Self::begin(name, turn, Options { environment, ..Options::default() }, false, async |_| Ok(())).await
+        Self::begin(name, Options { environment, ..Options::default() }, false, async |_| Ok(())).await
     }
 
-    /// With no other system at work: three brokers, a primary with a standby, and so many of each service.
+    /// The same with three brokers, a primary with a standby, and so many of each service.
     pub async fn of_a_cluster(name: &str, replicas: u16) -> Option<Self> {
         let options = Options { cluster: true, replicas: Some(replicas), ..Options::default() };
-        let turn = Turn::Machine { _machine: MACHINE.write().await };
-        Self::begin(name, turn, options, true, async |_| Ok(())).await
+        Self::begin(name, options, true, async |_| Ok(())).await
     }
 
-    /// With no other system at work: a proxy stands between the services and Postgres, and is told where Postgres is.
+    /// As `of_its_own`, with a proxy that stands between the services and Postgres and is told where Postgres is.
     pub async fn behind(proxy: u16, name: &str, server: &watch::Sender<u16>) -> Option<Self> {
         let options = Options { postgres_through: Some(proxy), ..Options::default() };
-        let turn = Turn::Machine { _machine: MACHINE.write().await };
-        Self::begin(name, turn, options, true, async |options| {
+        Self::begin(name, options, true, async |options| {
             let servers = dev::up(&Options { servers_only: true, ..options.clone() }).await?;
             let port = servers.postgres.rsplit(':').next().and_then(|port| port.parse().ok());
             server.send_replace(port.context("Postgres has no port")?);
@@ -188,7 +181,6 @@ impl System {
 
     async fn begin(
         name: &str,
-        turn: Turn,
         mut options: Options,
         watched: bool,
         first: impl AsyncFn(&Options) -> anyhow::Result<()>,
@@ -197,6 +189,7 @@ impl System {
             eprintln!("skipped: it needs a system of its own, and {SYSTEM_VARIABLE} is somebody else's");
             return None;
         }
+        let turn = Turn::Machine { _machine: MACHINE.write().await };
         options.dir = keeper::folder(name);
         options.ports = Ports::Auto;
         let begun = async || {

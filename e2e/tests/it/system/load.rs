@@ -38,7 +38,6 @@ async fn a_load_is_measured_from_outside_and_adds_up() {
             "/p95_ms",
             "/p99_ms",
             "/max_ms",
-            "/seen",
             "/cpu_s_per_1000/app",
             "/cpu_s_per_1000/kafka",
             "/cpu_s_per_1000/postgres",
