@@ -3,7 +3,8 @@
 //! hold of the databases at the end is read from them.
 //!
 //! Tests that disturb nobody share it; one that kills, freezes or restores has it alone, or another one like it, so that
-//! two such tests run at once. One that says how long a recovery takes has the machine without other systems at work.
+//! two such tests run at once. One that starts a system of its own, such as whoever
+//! says how long a recovery takes, has no other at work beside it.
 
 mod keeper;
 mod seen;

@@ -18,7 +18,7 @@ use moves::{Bug, Scenario};
 use search::{Found, Violation, explore};
 use world::{INVENTORY, ORDERS, PAYMENTS};
 
-use crate::{samples, seeds::on_all_processors};
+use crate::{processors::on_all_processors, samples};
 
 const PLAIN: Scenario = Scenario {
     name: "plain",

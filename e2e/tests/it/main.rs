@@ -9,6 +9,7 @@ mod reachable;
 mod choreography;
 mod exploration;
 mod saga_model;
+mod processors;
 mod seeds;
 mod faults;
 mod simulation;

@@ -1,13 +1,11 @@
-//! Runs of many seeds, on all processors, and of whatever else computes for minutes.
+//! Runs of many seeds, on all processors.
 
 use std::{
     env,
-    num::NonZero,
     sync::atomic::{AtomicU64, Ordering},
-    thread,
 };
 
-const NICENESS: i32 = 19;
+use crate::processors::on_all_processors;
 
 /// The first, and how many: `FULFIL_SEED` alone is that one, with `FULFIL_SEEDS` so many from there on.
 pub(crate) fn asked(otherwise: u64) -> (u64, u64) {
@@ -39,18 +37,4 @@ pub(crate) fn run_all<S: Default + Send>(
         add(&mut sums, &outcome?);
     }
     Ok(sums)
-}
-
-/// Takes what others leave: beside it run tests that say how long a recovery takes.
-pub(crate) fn on_all_processors<T: Send>(work: impl Fn() -> T + Sync) -> Vec<T> {
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    let politely = || {
-        // Of this thread alone. Where it is refused, they are just as fast as the others.
-        let _ = rustix::process::nice(NICENESS);
-        work()
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(politely)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("no panic")).collect()
-    })
 }
