@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,8 @@ pub(super) const BATCH_MAX: usize = 1_000;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// While something is under way, acknowledgements are heard this soon.
 const LOOK: Duration = Duration::from_millis(2);
+/// How late a sender that waits hears of one.
+const SLICE: Duration = Duration::from_millis(1);
 
 pub(super) struct Reader {
     consumer: BaseConsumer,
@@ -62,12 +65,12 @@ impl Reader {
     }
 }
 
-pub(super) struct Writer {
+pub(super) struct Publisher {
     producer: BaseProducer,
     names: HashMap<Topic, String>,
 }
 
-impl Writer {
+impl Publisher {
     pub(super) fn open(broker: &BrokerSettings) -> anyhow::Result<Self> {
         let names = super::topics::TOPICS.map(|topic| (topic, name(topic)));
         Ok(Self { producer: broker.producer().create()?, names: names.into() })
@@ -85,7 +88,8 @@ impl Writer {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    self.producer.poll(Duration::from_millis(1));
+                    self.poll();
+                    thread::sleep(SLICE);
                     record = back;
                 }
                 Err((error, _)) => return Err(error.into()),
@@ -103,7 +107,9 @@ impl Writer {
         while let left = due.saturating_duration_since(Instant::now())
             && !left.is_zero()
         {
-            self.producer.poll(left.min(PATIENCE));
+            // Not asked to wait: below a millisecond `poll` spins.
+            self.poll();
+            thread::sleep(left.min(SLICE));
         }
     }
 }

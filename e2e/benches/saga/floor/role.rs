@@ -21,7 +21,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    place::{Reader, Writer as Publisher},
+    place::{Publisher, Reader},
     story::{self, Step, Writer, now},
 };
 
@@ -60,7 +60,7 @@ impl Role {
         }
     }
 
-    fn reads(self) -> &'static [Topic] {
+    pub(super) fn reads(self) -> &'static [Topic] {
         match self {
             Self::Order => &[Topic::OrdersCommands, Topic::InventoryEvents, Topic::PaymentsEvents],
             Self::Inventory => &[Topic::OrdersEvents],
@@ -219,17 +219,4 @@ async fn append(
 
 pub(super) fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
-}
-
-/// A row for every partition that the role reads.
-pub(super) async fn begin(role: Role, connection: &mut PgConnection) -> anyhow::Result<()> {
-    sqlx::query(
-        "insert into position (topic, partition, next)
-         select topic, partition, 0 from unnest($1::text[]) as topic, generate_series(0, $2 - 1) as partition",
-    )
-    .bind(column(role.reads(), |topic| topic.name()))
-    .bind(super::topics::PARTITIONS)
-    .execute(connection)
-    .await?;
-    Ok(())
 }

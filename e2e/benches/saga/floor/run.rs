@@ -26,7 +26,8 @@ use sqlx::{AssertSqlSafe, Connection};
 use uuid::Uuid;
 
 use super::{
-    place::Writer as Publisher,
+    place::Publisher,
+    position,
     role::{self, Role},
     story::{CREATE, Template, now},
     topics,
@@ -51,6 +52,7 @@ pub(crate) struct Figures {
     pub(crate) orders_per_s: f64,
     #[serde(flatten)]
     pub(crate) latency: Latency,
+    /// Of Kafka and Postgres with what the product asks of them meanwhile, which idles beside it.
     pub(crate) cpu_s_per_1000: Cpu,
 }
 
@@ -108,11 +110,12 @@ pub(crate) async fn run(status: &Status, floor: Floor) -> anyhow::Result<Figures
         thread.join().map_err(|_| anyhow::anyhow!("a role panicked"))??;
     }
     let last = ended?;
+    let first = due.values().min().copied().unwrap_or(begun);
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let latencies = seen.iter().map(|(order, at)| at.saturating_duration_since(due[order]));
     Ok(Figures {
         orders: floor.orders,
-        orders_per_s: floor.orders as f64 / last.saturating_duration_since(begun).as_secs_f64(),
+        orders_per_s: floor.orders as f64 / last.saturating_duration_since(first).as_secs_f64(),
         latency: Latency::of(latencies).context("no orders")?,
         // All of it is this process.
         cpu_s_per_1000: Cpu { app: cpu.generator, generator: 0.0, ..cpu }.per(floor.orders as f64 / 1_000.0),
@@ -161,14 +164,16 @@ async fn databases(status: &Status) -> anyhow::Result<HashMap<&'static str, Stri
         let url = format!("postgres://{user}@{}/{name}", status.postgres);
         if name == VIEW {
             schema::migrate(&url).await?;
-            view::begin(&mut schema::connection(&url, "floor", schema::SERVED).await?).await?;
+            position::begin(&mut schema::connection(&url, "floor", schema::SERVED).await?, &view::READS)
+                .await?;
         } else {
             connect::migrate(&url).await?;
         }
         databases.insert(name, url);
     }
     for role in Role::ALL {
-        role::begin(role, &mut connect::connect(&databases[role.database()], "floor").await?).await?;
+        let mut connection = connect::connect(&databases[role.database()], "floor").await?;
+        position::begin(&mut connection, role.reads()).await?;
     }
     connection.close().await?;
     Ok(databases)

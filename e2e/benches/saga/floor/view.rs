@@ -235,16 +235,3 @@ async fn timeline(connection: &mut PgConnection, told: &[Told], now: Timestamp) 
     .await?;
     Ok(())
 }
-
-/// A row for every partition.
-pub(super) async fn begin(connection: &mut PgConnection) -> anyhow::Result<()> {
-    sqlx::query(
-        "insert into position (topic, partition, next)
-         select topic, partition, 0 from unnest($1::text[]) as topic, generate_series(0, $2 - 1) as partition",
-    )
-    .bind(column(&READS, |topic| topic.name()))
-    .bind(super::topics::PARTITIONS)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
