@@ -159,7 +159,7 @@ fn instance(service: &Service) -> String {
     }
 }
 
-/// Ours come last: what a caller sets is for the rest. Another provider than ours he may name.
+/// Ours come last: what a caller sets is for the rest. Another payment provider than ours can be named.
 fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::from([("LOG_FORMAT".to_owned(), "text".to_owned())]);
     let provider =

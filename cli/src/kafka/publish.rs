@@ -98,7 +98,7 @@ pub fn publish(
     records: &[Record],
     rate: Option<Rate>,
 ) -> anyhow::Result<Vec<Result<Delivered, String>>> {
-    let mut publisher = Publisher::open(broker, records.iter().map(|record| record.topic))?;
+    let publisher = Publisher::open(broker, records.iter().map(|record| record.topic))?;
     let begun = Instant::now();
     for (number, record) in records.iter().enumerate() {
         if let Some(rate) = rate {
@@ -112,7 +112,6 @@ pub fn publish(
 /// Sends record after record without waiting for acknowledgements. Blocks the thread that it is used from.
 pub struct Publisher {
     producer: BaseProducer<Reports>,
-    sent: usize,
 }
 
 impl Publisher {
@@ -126,14 +125,13 @@ impl Publisher {
         let producer: BaseProducer<Reports> =
             config.create_with_context(reports).context("the Kafka client refuses its settings")?;
         check_topics(&producer, broker, topics)?;
-        Ok(Self { producer, sent: 0 })
+        Ok(Self { producer })
     }
 
     /// Waits where the client's queue is full.
-    pub fn send(&mut self, record: &Record) {
-        self.producer.context().lock().push(None);
-        enqueue(&self.producer, self.sent, record);
-        self.sent += 1;
+    pub fn send(&self, record: &Record) {
+        let number = self.producer.context().expect_one();
+        enqueue(&self.producer, number, record);
         self.producer.poll(Duration::ZERO);
     }
 
@@ -213,6 +211,13 @@ struct Reports {
 }
 
 impl Reports {
+    /// Its number, from 0.
+    fn expect_one(&self) -> usize {
+        let mut results = self.lock();
+        results.push(None);
+        results.len() - 1
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Option<Result<Delivered, String>>>> {
         self.results.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

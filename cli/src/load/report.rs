@@ -202,7 +202,7 @@ impl Report {
             row(
                 "stored an order",
                 bytes(written.max(0.0) as u64),
-                format!("in the write databases: {}", each.join(", ")),
+                format!("in the write databases together; each: {}", each.join(", ")),
             );
         }
         if let Some(Durability { fsync, synchronous_commit, acks }) = &self.durability {

@@ -30,7 +30,7 @@ const SLICE: Duration = Duration::from_millis(100);
 
 /// Blocks until all are acknowledged, or it is stopped.
 pub(super) fn send(
-    mut publisher: Publisher,
+    publisher: Publisher,
     traffic: &mut Traffic,
     pace: Pace,
     book: &Book,
