@@ -112,7 +112,7 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     info!("stopping");
     failpoint::pass("shutdown", "drained");
     stop_api.stop();
-    consumer.stop(CONSUMER_STOP);
+    consumer.stop(CONSUMER_STOP).await;
     let _ = served.await;
     relay.stop(RELAY_STOP).await;
     result

@@ -92,7 +92,7 @@ async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
         result.unwrap();
         assert!(readiness.is_ready());
         assert_eq!(letters.load(Ordering::Relaxed) > 0, part == first, "the relay is woken for letters only");
-        consumer.stop(Duration::from_secs(5));
+        consumer.stop(Duration::from_secs(5)).await;
     }
     assert_eq!(database.rows("select code from dead_letter").await, [r#"{"code":"invalid-json"}"#]);
 
@@ -147,7 +147,7 @@ async fn an_assignment_takes_back_the_suspicion_of_data_loss() {
     };
     let (result, ()) = tokio::join!(running, done);
     result.unwrap();
-    consumer.stop(Duration::from_secs(5));
+    consumer.stop(Duration::from_secs(5)).await;
 }
 
 /// The pause after too much poison, and a position that its topic has not: each waits for a person.
@@ -218,5 +218,5 @@ async fn an_operator_ends_the_pause_and_gives_up_what_a_topic_has_lost() {
     };
     let (result, ()) = tokio::join!(running, done);
     result.unwrap();
-    consumer.stop(Duration::from_secs(5));
+    consumer.stop(Duration::from_secs(5)).await;
 }

@@ -4,10 +4,14 @@
 //! in the queue, which were fetched under the assignment before it; where they are still ours they come again, from
 //! the positions that the loop answers with.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-    mpsc::SyncSender,
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::SyncSender,
+    },
+    thread::{self, Thread},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -49,26 +53,35 @@ pub struct Heard {
     changes: mpsc::Receiver<Change>,
     messages: mpsc::Receiver<Raw>,
     queued_bytes: Arc<AtomicUsize>,
+    waits: Waits,
 }
+
+/// The thread that waits for room.
+type Waits = Arc<Mutex<Option<Thread>>>;
 
 /// The thread's end.
 pub struct Teller {
     pub changes: mpsc::Sender<Change>,
     messages: mpsc::Sender<Raw>,
     queued_bytes: Arc<AtomicUsize>,
+    waits: Waits,
 }
+
+/// A wait for room ends when this share of the queue is free, so that the thread does not wake for each message.
+const ROOM_SHARE: usize = 4;
 
 /// Queues for at most `messages_max` messages.
 pub fn queues(messages_max: usize) -> (Teller, Heard) {
     let (changes_sender, changes) = mpsc::channel(CHANGES_MAX);
     let (messages_sender, messages) = mpsc::channel(messages_max);
-    let queued_bytes = Arc::new(AtomicUsize::new(0));
+    let (queued_bytes, waits) = (Arc::<AtomicUsize>::default(), Waits::default());
     let teller = Teller {
         changes: changes_sender,
         messages: messages_sender,
         queued_bytes: Arc::clone(&queued_bytes),
+        waits: Arc::clone(&waits),
     };
-    (teller, Heard { changes, messages, queued_bytes })
+    (teller, Heard { changes, messages, queued_bytes, waits })
 }
 
 impl Heard {
@@ -82,7 +95,7 @@ impl Heard {
     /// A message that is there.
     pub fn try_message(&mut self) -> Option<Raw> {
         let raw = self.messages.try_recv().ok()?;
-        self.queued_bytes.fetch_sub(raw.bytes(), Ordering::Relaxed);
+        self.taken(&raw);
         Some(raw)
     }
 
@@ -98,9 +111,18 @@ impl Heard {
             }
             message = self.messages.recv(), if messages => {
                 let raw = message?;
-                self.queued_bytes.fetch_sub(raw.bytes(), Ordering::Relaxed);
+                self.taken(&raw);
                 Some(Next::Message(raw))
             }
+        }
+    }
+
+    fn taken(&self, raw: &Raw) {
+        self.queued_bytes.fetch_sub(raw.bytes(), Ordering::Relaxed);
+        if self.messages.capacity() >= room(self.messages.max_capacity())
+            && let Some(thread) = lock(&self.waits).take()
+        {
+            thread.unpark();
         }
     }
 
@@ -134,6 +156,33 @@ impl Teller {
             }
         })
     }
+
+    /// Blocks until a share of a queue that is full of messages is free, and says whether it is. One that is full of
+    /// bytes is not waited for.
+    pub fn wait_for_room(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while self.queued_bytes.load(Ordering::Relaxed) <= QUEUED_BYTES_MAX {
+            *lock(&self.waits) = Some(thread::current());
+            let left = until.saturating_duration_since(Instant::now());
+            if self.messages.capacity() >= room(self.messages.max_capacity()) || self.messages.is_closed() {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
+            thread::park_timeout(left);
+        }
+        false
+    }
+}
+
+/// How much of a queue must be free to end a wait.
+fn room(messages_max: usize) -> usize {
+    (messages_max / ROOM_SHARE).max(1)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a message was not taken.
@@ -184,5 +233,34 @@ mod tests {
         assert!(matches!(teller.tell(message(1)), Err(Untold::Full(_))));
         assert!(heard.try_message().is_some() && heard.try_message().is_some());
         assert_eq!(heard.queued_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_full_queue_is_waited_for_until_a_share_of_it_is_free() {
+        const SHORT: Duration = Duration::from_millis(5);
+        const LONG: Duration = Duration::from_secs(60);
+        let (teller, mut heard) = queues(8);
+        while teller.tell(message(1)).is_ok() {}
+        assert!(!teller.wait_for_room(SHORT), "nobody takes one");
+        assert!(heard.try_message().is_some());
+        assert!(!teller.wait_for_room(SHORT), "one is less than a quarter");
+        assert!(teller.tell(message(1)).is_ok());
+        *lock(&heard.waits) = None;
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| teller.wait_for_room(LONG));
+            while lock(&heard.waits).is_none() {
+                thread::yield_now();
+            }
+            assert!(heard.try_message().is_some() && heard.try_message().is_some());
+            assert!(waiting.join().unwrap());
+        });
+        assert!(begun.elapsed() < LONG, "the thread is woken");
+        while teller.tell(message(1)).is_ok() {}
+        drop(heard);
+        assert!(teller.wait_for_room(LONG), "nobody is there to wait for");
+        let (teller, _heard) = queues(8);
+        assert!(teller.tell(message(QUEUED_BYTES_MAX + 1)).is_ok());
+        assert!(!teller.wait_for_room(LONG), "by bytes it is not waited for");
     }
 }

@@ -28,8 +28,13 @@ use crate::{
     contract::{envelope::Raw, topics::Topic},
 };
 
-/// How long one poll waits for a message; also how late an [`Ask`] can be seen.
-const POLL: Duration = Duration::from_millis(20);
+/// How long one poll waits for a message. An [`Ask`] is seen after it, or after a wait for room.
+const POLL: Duration = Duration::from_millis(100);
+/// The same while the partitions are paused: then it is the wait until the next try.
+const PAUSED_POLL: Duration = Duration::from_millis(20);
+/// How long a full queue is waited for before the partitions are paused, which throws away what the client has fetched.
+/// Meanwhile nobody calls the client back: far less than a session.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Each partition whose position is out of range says so; assigning anew once is enough, and not without end.
 const RESET_PAUSE: Duration = Duration::from_millis(500);
 /// A group that refuses every new member must not be asked without a pause.
@@ -113,12 +118,12 @@ impl Consumer {
 
     /// Stops the thread and waits for it until the deadline. Closing the client can hang; then it is left behind
     /// for the end of the process.
-    pub fn stop(mut self, deadline: Duration) {
+    pub async fn stop(mut self, deadline: Duration) {
         let _ = self.asks.send(Ask::Stop);
         let until = Instant::now() + deadline;
         if let Some(thread) = self.thread.take() {
             while !thread.is_finished() && Instant::now() < until {
-                std::thread::park_timeout(Duration::from_millis(10));
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
     }
@@ -130,7 +135,7 @@ struct Polling {
     consumer: BaseConsumer<Rebalance>,
     shared: Arc<Shared>,
     asked: mpsc::Receiver<Ask>,
-    /// Did not fit into the queue. While it waits the partitions are paused, and `poll` only serves callbacks.
+    /// Did not fit into the queue. When it waits for long the partitions are paused, and `poll` only serves callbacks.
     waiting: Option<Raw>,
     paused: bool,
     /// Those that `waiting` and `paused` are of.
@@ -173,7 +178,8 @@ impl Polling {
         error.is_none_or(|error| self.failed(&error)) && raw.is_none_or(|raw| self.tell(raw))
     }
 
-    /// Gives a message to the loop; pauses where it does not fit, resumes when it did. False when the loop is gone.
+    /// Gives a message to the loop. Where it does not fit it waits, and pauses the partitions when that takes long; they
+    /// are resumed when it did. False when the loop is gone.
     fn tell(&mut self, raw: Raw) -> bool {
         match self.shared.teller.tell(raw) {
             Ok(()) => {
@@ -182,16 +188,19 @@ impl Polling {
             }
             Err(Untold::Full(raw)) => {
                 self.waiting = Some(raw);
+                if !self.paused && self.shared.teller.wait_for_room(PATIENCE) {
+                    return true;
+                }
                 self.pause(true);
-                self.wait_for_room()
+                self.serve_callbacks()
             }
             Err(Untold::Gone) => false,
         }
     }
 
-    /// Serves the callbacks, and is the wait until the next try.
-    fn wait_for_room(&mut self) -> bool {
-        let error = match self.consumer.poll(POLL) {
+    /// While the partitions are paused.
+    fn serve_callbacks(&mut self) -> bool {
+        let error = match self.consumer.poll(PAUSED_POLL) {
             None => None,
             Some(Ok(message)) => {
                 // Was in flight when the partitions were paused; it is fetched again.

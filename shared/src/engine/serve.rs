@@ -197,7 +197,7 @@ async fn serve<D: Decider>(
     let Run { consumer, gather, .. } = run;
     // Whoever asked and was not decided is told so: the senders go with the channel.
     drop(gather);
-    consumer.stop(CONSUMER_STOP);
+    consumer.stop(CONSUMER_STOP).await;
     let _ = served.await;
     relay.stop(RELAY_STOP).await;
     result

@@ -111,10 +111,10 @@ impl Member {
         }
     }
 
-    fn stop(self) {
+    async fn stop(self) {
         // Nobody answers any more.
         drop(self.heard);
-        self.consumer.stop(DEADLINE);
+        self.consumer.stop(DEADLINE).await;
     }
 
     fn take(&mut self, next: Next) {
@@ -162,8 +162,8 @@ async fn what_was_paused_when_partitions_went_is_fetched_when_they_come_back() {
 
     let all = |member: &Member| member.group.taken() as i64 == MESSAGES;
     tokio::join!(first.until(true, all), second.until(true, all));
-    first.stop();
-    second.stop();
+    first.stop().await;
+    second.stop().await;
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn an_error_of_the_client_while_a_message_waits_stops_nothing() {
     member.until(false, is_away).await;
     broker.cluster.broker_up(1).unwrap();
     member.until(true, |member| member.group.taken() as i64 == MESSAGES).await;
-    member.stop();
+    member.stop().await;
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn a_position_outside_of_the_topic_is_said_while_the_process_runs() {
     broker.publish(MESSAGES);
     let reached = |member: &Member| member.group.taken() as i64 >= MESSAGES * 2 - MESSAGES / 4;
     member.until(true, reached).await;
-    member.stop();
+    member.stop().await;
 }
 
 /// A broker was away for longer than a session, and by the time it is back the group knows us by another id.
@@ -234,7 +234,7 @@ async fn a_member_that_is_fenced_while_it_has_no_partition_joins_anew() {
     member.until(true, |member| member.assignments > before).await;
     broker.publish(MESSAGES);
     member.until(true, |member| member.group.taken() as i64 == 2 * MESSAGES).await;
-    member.stop();
+    member.stop().await;
 }
 
 /// Else two processes by one name would take each other's place for ever.
@@ -248,5 +248,5 @@ async fn a_member_whose_place_another_takes_ends() {
     broker.cluster.request_errors(RDKafkaApiKey::Heartbeat, &[fenced]);
     member.until(true, |member| member.ended.is_some()).await;
     assert!(member.ended.as_ref().is_some_and(|why| why.contains("FencedInstanceId")), "{:?}", member.ended);
-    member.stop();
+    member.stop().await;
 }
