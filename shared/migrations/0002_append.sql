@@ -80,6 +80,8 @@ create function append(
 language plpgsql
 -- All that it looks up it looks up by key. The table of positions has a row a partition and, while somebody holds a
 -- snapshot, thousands of pages of old versions: by such statistics an index looks no better than reading them all.
+-- So there is one plan for each statement, and making it anew for each call would cost more than the call.
+set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off
@@ -201,6 +203,15 @@ begin
     return;
   end if;
 
+  -- Nothing but positions: a crash may forget them, since what came before them then comes again and is as done as now.
+  -- (What it forgets with them is that a run lived to finish a message; the next message that is finished says so again.)
+  if events = 0
+    and cardinality(unheld) + cardinality(held_key) + cardinality(letter_status) + cardinality(task_done)
+      + cardinality(task_id) + cardinality(snapshot_stream) = 0
+  then
+    perform set_config('synchronous_commit', 'off', true);
+  end if;
+
   if events > 0 then
     insert into event (
       position, stream, version, event_id, type, data, decision,
@@ -302,13 +313,20 @@ begin
   end if;
 
   if cardinality(task_done) > 0 then
+    -- Not joined: by statistics of an empty table the planner would go through all tasks for each that is done.
     delete from task
-    using unnest(task_done, task_done_due_at, task_done_attempt, task_done_cause)
-      as done (id, due_at, attempt, cause)
-    where task.id = done.id
+    where id = any (task_done)
       and (
-        done.cause is null
-        or (task.due_at, task.attempt, task.cause) = (done.due_at, done.attempt, done.cause)
+        id in (
+          select done.id
+          from unnest(task_done, task_done_cause) as done (id, cause)
+          where done.cause is null
+        )
+        or (id, due_at, attempt, cause) in (
+          select *
+          from unnest(task_done, task_done_due_at, task_done_attempt, task_done_cause) as done (id, due_at, attempt, cause)
+          where done.cause is not null
+        )
       );
   end if;
 

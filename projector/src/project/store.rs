@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use shared::{
     http::Readiness,
-    log::{StoreError, connect::Unfit},
+    log::{
+        StoreError,
+        connect::{BY_KEY, Unfit},
+    },
     process::DATABASE,
     shutdown::Shutdown,
 };
@@ -38,8 +41,9 @@ impl Store {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let mut connection =
-                    schema::connection(&self.url, GROUP, self.schema).await.map_err(Unfit::after_start)?;
+                let mut connection = schema::connection_with(&self.url, GROUP, self.schema, &BY_KEY)
+                    .await
+                    .map_err(Unfit::after_start)?;
                 schema::check(&mut connection).await.map_err(Unfit::after_start)?;
                 self.readiness.found(DATABASE);
                 connection

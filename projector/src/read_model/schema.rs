@@ -37,12 +37,21 @@ pub async fn migrate_schema(url: &str, schema: &str) -> anyhow::Result<()> {
 
 /// A connection that finds the tables of `schema`, and behind them those in `public`.
 pub async fn connection(url: &str, application_name: &str, schema: &str) -> Result<PgConnection, Unfit> {
+    connection_with(url, application_name, schema, &[]).await
+}
+
+/// The same with settings of the caller's own, for the session's whole life.
+pub async fn connection_with(
+    url: &str,
+    application_name: &str,
+    schema: &str,
+    settings: &[(&str, &str)],
+) -> Result<PgConnection, Unfit> {
     let search_path = format!("{schema},public");
-    let settings = [
-        ("search_path", search_path.as_str()),
-        // Rows and positions are lost together, and what is lost is folded again.
-        ("synchronous_commit", "off"),
-    ];
+    let mut settings = settings.to_vec();
+    settings.push(("search_path", &search_path));
+    // Rows and positions are lost together, and what is lost is folded again.
+    settings.push(("synchronous_commit", "off"));
     connect::connect_with(url, application_name, &settings).await
 }
 

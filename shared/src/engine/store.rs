@@ -63,8 +63,9 @@ impl Store {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let mut connection =
-                    connect::connect(&self.url, self.name).await.map_err(Unfit::after_start)?;
+                let mut connection = connect::connect_with(&self.url, self.name, &connect::BY_KEY)
+                    .await
+                    .map_err(Unfit::after_start)?;
                 // A server that came back shows what it had not confirmed when it crashed.
                 log::confirm(&mut connection).await?;
                 connection

@@ -58,6 +58,17 @@ fn ours(options: PgConnectOptions, application_name: &str) -> PgConnectOptions {
         .disable_statement_logging()
 }
 
+/// For a connection whose statements all look up by key: one plan for each, made once. Whatever statistics say, it goes by an
+/// index, so that it does not matter how full the tables were when it was made.
+pub const BY_KEY: [(&str, &str); 6] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_material", "off"),
+];
+
 /// To the server that takes writes, whichever of the URL's that is now.
 pub async fn connect(url: &str, application_name: &str) -> Result<PgConnection, Unfit> {
     connect_with(url, application_name, &[]).await

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow};
 
 use super::{Held, HeldRow, HoldKind, KeyHeld, StoreError, row};
 
@@ -11,12 +11,14 @@ pub async fn held_keys(
     connection: &mut PgConnection,
     key_partitions: &[i32],
 ) -> Result<Vec<KeyHeld>, StoreError> {
-    read_keys(connection, Some(key_partitions), None).await
+    let sql = sql("key_partition", "holds_partition");
+    read_keys(sqlx::query(AssertSqlSafe(sql)).bind(key_partitions).fetch_all(connection).await?)
 }
 
 /// How these keys stand, one answer for each, also where nothing waits.
 pub async fn keys_held(connection: &mut PgConnection, keys: &[String]) -> Result<Vec<KeyHeld>, StoreError> {
-    let mut held = read_keys(connection, None, Some(keys)).await?;
+    let sql = sql("key", "holds_key");
+    let mut held = read_keys(sqlx::query(AssertSqlSafe(sql)).bind(keys).fetch_all(connection).await?)?;
     let mut known: HashSet<String> = held.iter().map(|held| held.key.clone()).collect();
     for key in keys.iter().filter(|key| known.insert((*key).clone())) {
         held.push(KeyHeld { key: key.clone(), letter: None, too_early: 0, behind: 0, newer: 0 });
@@ -51,13 +53,12 @@ pub async fn held_messages(
     Ok(rows)
 }
 
-async fn read_keys(
-    connection: &mut PgConnection,
-    key_partitions: Option<&[i32]>,
-    keys: Option<&[String]>,
-) -> Result<Vec<KeyHeld>, StoreError> {
-    let rows =
-        sqlx::query(include_str!("hold.sql")).bind(key_partitions).bind(keys).fetch_all(connection).await?;
+/// By one column each, so that each has a plan of its own.
+fn sql(column: &str, holds: &str) -> String {
+    include_str!("hold.sql").replace("/* column */", column).replace("/* holds */", holds)
+}
+
+fn read_keys(rows: Vec<PgRow>) -> Result<Vec<KeyHeld>, StoreError> {
     let held = rows.iter().map(|row| {
         Ok(KeyHeld {
             key: row.try_get("key")?,

@@ -1,4 +1,4 @@
--- $1: partitions of keys, or null; $2: keys, or null.
+-- $1: values of the column that is put in, keys or their partitions.
 with
 waiting as (
   select
@@ -7,8 +7,7 @@ waiting as (
     count(*) filter (where kind = 'behind') as behind,
     count(*) filter (where kind = 'newer') as newer
   from held_message
-  where ($1::int[] is null or key_partition = any ($1))
-    and ($2::text[] is null or key = any ($2))
+  where /* column */ = any ($1)
   group by key
 ),
 -- The oldest letter of a key that is not done with.
@@ -17,8 +16,7 @@ holding as (
   from dead_letter as dead
   where dead.status = 'dead'
     and dead.holds_key is not null
-    and ($1::int[] is null or dead.holds_partition = any ($1))
-    and ($2::text[] is null or dead.holds_key = any ($2))
+    and dead./* holds */ = any ($1)
     and (
       select newest.status
       from dead_letter as newest

@@ -31,7 +31,8 @@ pub async fn due_tasks(
          from task
          where partition = any ($1)
            and due_at <= $2
-           and id <> all ($3)
+           -- Looked up in a hash, which an array that is a parameter is not.
+           and id not in (select unnest($3))
            and not (partition = any ($4) and kind = any ($5))
          order by due_at, id
          limit $6",

@@ -47,11 +47,9 @@ where
 impl Session {
     pub(super) async fn open(url: &str, service: &str) -> Result<Self, SessionError> {
         let name = format!("{service} relay");
-        let settings = [
-            ("idle_session_timeout", IDLE_TIMEOUT),
-            // A cursor that a crash forgets makes duplicates, not losses.
-            ("synchronous_commit", "off"),
-        ];
+        let mut settings = log::connect::BY_KEY.to_vec();
+        // A cursor that a crash forgets makes duplicates, not losses.
+        settings.extend([("idle_session_timeout", IDLE_TIMEOUT), ("synchronous_commit", "off")]);
         let connection = answered(log::connect::connect_with(url, &name, &settings)).await?;
         Ok(Self { connection })
     }

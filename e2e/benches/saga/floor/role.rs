@@ -93,7 +93,7 @@ pub(super) fn run(
     stopped: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut connection = runtime.block_on(connect::connect(database, "floor"))?;
+    let mut connection = runtime.block_on(connect::connect_with(database, "floor", &connect::BY_KEY))?;
     let reader = Reader::open(broker, role.reads())?;
     let publisher = Publisher::open(broker)?;
     let mut writer = Writer::new(role.steps())?;
