@@ -3,11 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
 use shared::{
     contract::{
         dead_letter::{dead_letter_id, header},
-        envelope::{Headers, Mode, Raw, check_key, decode},
+        envelope::{Header, Headers, Mode, Raw, check_key, decode},
         message::Message,
         topics::Topic,
     },
@@ -90,7 +89,7 @@ fn same(original: &Raw, letter: &Raw) -> bool {
 
 /// Its own headers stand first on the record, in order.
 fn keeps(record: &Raw, letter: &Raw) -> bool {
-    let list = |headers: &Headers| -> Vec<(String, Option<Bytes>)> {
+    let list = |headers: &Headers| -> Vec<Header> {
         match headers {
             Headers::Readable(headers) => headers.clone(),
             Headers::Unreadable => Vec::new(),

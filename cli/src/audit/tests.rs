@@ -198,9 +198,7 @@ fn raw(service: &str, event: &Recorded) -> Raw {
         offset: event.position,
         key: Some(outgoing.key),
         value: outgoing.value,
-        headers: Headers::Readable(
-            outgoing.headers.into_iter().map(|(name, value)| (name.into(), value)).collect(),
-        ),
+        headers: Headers::Readable(outgoing.headers),
         timestamp_ms: 0,
     }
 }
@@ -448,7 +446,7 @@ fn a_dead_letter_that_is_not_on_the_topic_is_seen() {
 #[test]
 fn a_dead_letter_with_a_status_among_its_own_headers_is_on_the_topic() {
     let mut world = world();
-    let status = (header::STATUS.to_owned(), Some(Bytes::from_static(b"redriven")));
+    let status = (header::STATUS.into(), Some(Bytes::from_static(b"redriven")));
     let letters = world.messages.iter_mut().filter(|raw| !raw.topic.is_events());
     let add = |raw: &mut Raw| {
         let Headers::Readable(headers) = &mut raw.headers else { panic!() };

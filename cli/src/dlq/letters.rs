@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use shared::contract::{
     dead_letter::header,
-    envelope::{Headers, Raw},
+    envelope::{Header, Headers, Raw},
     topics::Topic,
 };
 
@@ -45,7 +45,7 @@ pub struct Letter {
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
     /// Those of the message itself.
-    pub headers: Vec<(String, Option<Bytes>)>,
+    pub headers: Vec<Header>,
     pub stage: String,
     pub code: String,
     pub message: String,
@@ -164,10 +164,10 @@ pub(super) mod tests {
     use super::*;
 
     pub(crate) fn record(id: &str, headers: &[(&str, &str)], value: Option<&str>, at_ms: i64) -> Raw {
-        let mut all = vec![("shop".to_owned(), Some(Bytes::from_static(b"web")))];
-        all.push((header::ID.to_owned(), Some(Bytes::copy_from_slice(id.as_bytes()))));
+        let mut all = vec![("shop".into(), Some(Bytes::from_static(b"web")))];
+        all.push((header::ID.into(), Some(Bytes::copy_from_slice(id.as_bytes()))));
         let own = |text: &str| Some(Bytes::copy_from_slice(text.as_bytes()));
-        all.extend(headers.iter().map(|(name, text)| ((*name).to_owned(), own(text))));
+        all.extend(headers.iter().map(|(name, text)| (Headers::name(name), own(text))));
         Raw {
             topic: Topic::DeadLetters,
             partition: 0,
@@ -192,7 +192,7 @@ pub(super) mod tests {
         assert_eq!((letter.group.as_str(), letter.offset), ("order-service", 7));
         assert_eq!(
             letter.headers,
-            [("shop".to_owned(), Some(Bytes::from_static(b"web")))],
+            [("shop".into(), Some(Bytes::from_static(b"web")))],
             "those of the message"
         );
     }
@@ -202,7 +202,7 @@ pub(super) mod tests {
         let died = [(header::STATUS, "redriven"), (header::TOPIC, "dead-letters"), (header::ID, "ours")];
         let letters = fold(vec![record("mine", &died, None, 1)]);
         assert_eq!((letters[0].id.as_str(), letters[0].status()), ("ours", "dead"));
-        let status = (header::STATUS.to_owned(), Some(Bytes::from_static(b"redriven")));
+        let status = (header::STATUS.into(), Some(Bytes::from_static(b"redriven")));
         assert!(letters[0].headers.contains(&status), "it stays with the message");
     }
 

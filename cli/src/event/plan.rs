@@ -132,14 +132,13 @@ fn keep(attributes: &Map<String, Value>, record: &mut Record) -> anyhow::Result<
 
 /// As a reader gets it.
 pub(super) fn raw(record: &Record) -> Raw {
-    let headers = record.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
     Raw {
         topic: record.topic,
         partition: 0,
         offset: 0,
         key: record.key.clone(),
         value: record.value.clone(),
-        headers: Headers::Readable(headers.collect()),
+        headers: Headers::Readable(record.headers.clone()),
         timestamp_ms: 0,
     }
 }

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn raw(message_type: &str) -> Raw {
-        let header = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned().into()));
+        let header = |name: &str, value: &str| (Headers::name(name), Some(value.to_owned().into()));
         Raw {
             topic: Topic::OrdersEvents,
             partition: 0,

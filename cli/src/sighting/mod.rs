@@ -82,7 +82,7 @@ impl Sighting {
         let headers = match &self.raw.headers {
             Headers::Readable(headers) => headers
                 .iter()
-                .map(|(name, value)| (name.clone(), value.as_deref().map(text).into()))
+                .map(|(name, value)| (name.to_string(), value.as_deref().map(text).into()))
                 .collect(),
             Headers::Unreadable => Map::new(),
         };

@@ -59,7 +59,7 @@ impl Frame {
     pub fn raw(&self) -> Raw {
         let name = |name: &Vec<u8>| String::from_utf8(name.clone()).ok();
         let header = |(header, value): &(Vec<u8>, Option<Vec<u8>>)| {
-            name(header).map(|name| (name, value.clone().map(Bytes::from)))
+            name(header).map(|name| (name.into(), value.clone().map(Bytes::from)))
         };
         let headers: Option<Vec<_>> = self.headers.iter().map(header).collect();
         Raw {

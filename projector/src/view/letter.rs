@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::contract::{
     Malformed, Timestamp,
     dead_letter::header,
-    envelope::{Headers, Raw},
+    envelope::{self, Headers, Raw},
 };
 use uuid::Uuid;
 
@@ -150,11 +150,11 @@ pub fn read(raw: &Raw) -> Result<(Uuid, LetterRecord), Malformed> {
 }
 
 /// The headers that the message had before it died.
-fn original(headers: &[(String, Option<Bytes>)]) -> Vec<Header> {
+fn original(headers: &[envelope::Header]) -> Vec<Header> {
     let ours = |name: &str| name.starts_with("__dlq.") || name.starts_with("dlq.");
     let kept = headers.iter().filter(|(name, _)| !ours(name));
     kept.map(|(name, value)| Header {
-        name: name.clone(),
+        name: name.to_string(),
         value_base64: value.as_ref().map(|bytes| STANDARD.encode(bytes)),
     })
     .collect()
@@ -188,7 +188,7 @@ mod tests {
     fn record(headers: &[(&str, &str)]) -> Raw {
         let headers = headers
             .iter()
-            .map(|(name, text)| ((*name).to_owned(), Some(Bytes::copy_from_slice(text.as_bytes()))));
+            .map(|(name, text)| (Headers::name(name), Some(Bytes::copy_from_slice(text.as_bytes()))));
         Raw {
             topic: Topic::DeadLetters,
             partition: 0,

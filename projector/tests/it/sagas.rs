@@ -368,15 +368,13 @@ pub(crate) fn place(messages: impl IntoIterator<Item = Outgoing>) -> Vec<Raw> {
             let partition = partition_of(&message.key, PARTITIONS);
             let offset = offsets.entry((message.topic, partition)).or_default();
             *offset += 1;
-            let headers =
-                message.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
             Raw {
                 topic: message.topic,
                 partition,
                 offset: *offset - 1,
                 key: Some(message.key),
                 value: message.value,
-                headers: Headers::Readable(headers),
+                headers: Headers::Readable(message.headers),
                 timestamp_ms: 1_700_000_000_000,
             }
         })

@@ -1,6 +1,9 @@
 //! A message copied out of the client library, which owns its bytes only for a moment.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use bytes::Bytes;
 use rdkafka::{Message, message::BorrowedMessage, message::Headers as _};
@@ -10,21 +13,37 @@ use crate::contract::{
     topics::Topic,
 };
 
+/// What the values of our services' headers take, about.
+const HEADERS_BYTES: usize = 320;
+
 /// The message with its own bytes. `None` for a topic that is not of the contract.
 pub fn copied(message: &BorrowedMessage<'_>) -> Option<Raw> {
     let topic = Topic::parse(message.topic())?;
-    let own = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    // One block of memory for all of it.
+    let mut bytes = Vec::with_capacity(message.payload_len() + message.key_len() + HEADERS_BYTES);
+    let mut own = |part: &[u8]| {
+        let start = bytes.len();
+        bytes.extend_from_slice(part);
+        start..bytes.len()
+    };
+    let key = message.key().map(&mut own);
+    let value = message.payload().map(&mut own);
     // The library panics on a header name that is not UTF-8, and a remote can send one.
     let headers = catch_unwind(AssertUnwindSafe(|| {
         let Some(headers) = message.headers() else { return Vec::new() };
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(own))).collect()
+        headers.iter().map(|header| (Headers::name(header.key), header.value.map(&mut own))).collect()
     }));
+    let bytes = Bytes::from(bytes);
+    let part = |range: Range<usize>| bytes.slice(range);
+    let headers = headers.map(|headers: Vec<_>| {
+        headers.into_iter().map(|(name, value): (_, Option<_>)| (name, value.map(part))).collect()
+    });
     Some(Raw {
         topic,
         partition: message.partition(),
         offset: message.offset(),
-        key: message.key().map(own),
-        value: message.payload().map(own),
+        key: key.map(part),
+        value: value.map(part),
         headers: headers.map_or(Headers::Unreadable, Headers::Readable),
         timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
     })

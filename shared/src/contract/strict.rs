@@ -3,9 +3,12 @@
 //! serde keeps the first or the last of two equal keys, depending on the type that reads them; two readers would
 //! then see two messages in the same bytes.
 
-use std::{collections::HashSet, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor},
+};
 
 use super::{Malformed, limits::JSON_DEPTH_MAX};
 
@@ -29,6 +32,10 @@ const DUPLICATE: &str = "duplicate key";
 const DEEP: &str = "too deep";
 /// Objects of a few keys are compared one by one; a hash set pays off beyond.
 const KEYS_COMPARED_MAX: usize = 16;
+
+/// Text of a document, copied only where it has an escape. (Of an `Option<Cow>` serde would copy all.)
+#[derive(Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[derive(Clone, Copy)]
 struct Checked {
@@ -76,14 +83,17 @@ impl<'de> Visitor<'de> for Checked {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let inside = self.deeper()?;
-        let (mut few, mut many) = (Vec::<String>::new(), HashSet::<String>::new());
-        while let Some(key) = map.next_key::<String>()? {
-            let seen = if few.len() < KEYS_COMPARED_MAX {
-                let seen = few.contains(&key);
-                few.push(key);
-                seen
+        let mut few: [Cow<'de, str>; KEYS_COMPARED_MAX] = Default::default();
+        let mut many = HashSet::<Cow<'de, str>>::new();
+        let mut count = 0;
+        while let Some(Text(key)) = map.next_key()? {
+            let is_among_few = few[..count].contains(&key);
+            let seen = if count < KEYS_COMPARED_MAX {
+                few[count] = key;
+                count += 1;
+                is_among_few
             } else {
-                few.contains(&key) || !many.insert(key)
+                is_among_few || !many.insert(key)
             };
             if seen {
                 return Err(A::Error::custom(DUPLICATE));

@@ -28,7 +28,8 @@ pub(super) fn decode(column: Option<Vec<u8>>) -> Option<Headers> {
     let mut rest = Bytes::from(column);
     let mut headers = Vec::new();
     while !rest.is_empty() {
-        let name = String::from_utf8(part(&mut rest)??.to_vec()).ok()?;
+        let name = part(&mut rest)??;
+        let name = Headers::name(std::str::from_utf8(&name).ok()?);
         headers.push((name, part(&mut rest)?));
     }
     Some(Headers::Readable(headers))
@@ -56,7 +57,7 @@ mod tests {
             headers in prop::collection::vec((".*", prop::option::of(prop::collection::vec(any::<u8>(), 0..20))), 0..6)
         ) {
             let headers: Vec<_> = headers.into_iter().map(|(name, value)| (name, value.map(Bytes::from))).collect();
-            let headers = Headers::Readable(headers);
+            let headers = Headers::Readable(headers.into_iter().map(|(name, value)| (name.into(), value)).collect());
             prop_assert_eq!(decode(encode(&headers)), Some(headers));
         }
 

@@ -1,8 +1,6 @@
 //! What the relay gives to the producer: events as the contract writes them, dead letters with their bytes
 //! untouched.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -10,7 +8,7 @@ use super::machine::Entry;
 use crate::{
     contract::{
         dead_letter::header,
-        envelope::{Headers, Outgoing, Recorded, time_text},
+        envelope::{Header, Headers, Outgoing, Recorded, time_text},
         limits::PRODUCED_BYTES_MAX,
         topics::{Topic, partition_of},
     },
@@ -27,7 +25,7 @@ pub struct Record {
     pub topic: Topic,
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
-    pub headers: Vec<(Cow<'static, str>, Option<Bytes>)>,
+    pub headers: Vec<Header>,
     /// Places what has no key: all records of one letter on one partition, so that they stay in order.
     pub instead_of_key: Uuid,
 }
@@ -65,7 +63,7 @@ pub fn of_letter(row: &NumberedLetter) -> Entry {
     let value = match &record.what {
         LetterChange::Dead(letter) => {
             if let Headers::Readable(original) = &letter.raw.headers {
-                headers.extend(original.iter().map(|(name, value)| (name.clone().into(), value.clone())));
+                headers.extend(original.iter().map(|(name, value)| (name.clone(), value.clone())));
             }
             // After the original ones: of two with one name, readers take the last.
             headers.extend(about(letter, record, *redrives));
@@ -89,8 +87,6 @@ pub fn of_letter(row: &NumberedLetter) -> Entry {
     let record = Record { topic, key, value, headers, instead_of_key: record.letter_id };
     Entry { position: *number, recorded_at: record_at, record }
 }
-
-type Header = (Cow<'static, str>, Option<Bytes>);
 
 fn about(letter: &Letter, record: &LetterRecord, redrives: i64) -> [Header; 13] {
     [

@@ -25,7 +25,7 @@ fn raw(topic: Topic, key: Option<&str>, headers: &[(&str, &str)], value: impl In
         key: key.map(text),
         value: Some(value.into().into()),
         headers: Headers::Readable(
-            headers.iter().map(|(name, value)| ((*name).to_owned(), Some(text(value)))).collect(),
+            headers.iter().map(|(name, value)| (Headers::name(name), Some(text(value)))).collect(),
         ),
         timestamp_ms: 0,
     }

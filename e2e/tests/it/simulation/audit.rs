@@ -137,11 +137,9 @@ fn published<D: Service>(world: &World, site: &Site<D>) -> Result<(), String> {
     for row in store.letters_after(0, usize::MAX) {
         let entry = record::of_letter(&row);
         let place = (Topic::DeadLetters, entry.record.partition(PARTITIONS));
-        let headers: Vec<_> =
-            entry.record.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
         let is_it = |message: &super::broker::Message| {
             message.raw.value == entry.record.value
-                && message.raw.headers == Headers::Readable(headers.clone())
+                && message.raw.headers == Headers::Readable(entry.record.headers.clone())
         };
         if !world.env.broker.partition(place).iter().any(is_it) {
             return Err(format!("letter record {} of {} is not on dead-letters", row.number, D::NAME));
@@ -156,9 +154,9 @@ fn is_of_the_log<D: Service>(log: &[Recorded], raw: &Raw) -> Result<(), String> 
     let index = position.parse::<usize>().map_err(|error| format!("position {position}: {error}"))?;
     let event = log.get(index.wrapping_sub(1)).ok_or_else(|| format!("position {position}"))?;
     let record = record::of_event(D::NAME, event)?.record;
-    let headers = record.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
-    let same =
-        raw.value == record.value && raw.key == record.key && raw.headers == Headers::Readable(headers);
+    let same = raw.value == record.value
+        && raw.key == record.key
+        && raw.headers == Headers::Readable(record.headers);
     if same { Ok(()) } else { Err(format!("position {position} with other bytes")) }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use rand::Rng;
 use shared::{
     contract::{
-        envelope::{Headers, Raw},
+        envelope::{Header, Headers, Raw},
         topics::Topic,
     },
     log::Lane,
@@ -73,7 +73,7 @@ impl Broker {
         place: Place,
         key: Option<bytes::Bytes>,
         value: Option<bytes::Bytes>,
-        headers: Vec<(String, Option<bytes::Bytes>)>,
+        headers: Vec<Header>,
     ) {
         let messages = self.partitions.entry(place).or_default();
         let (topic, partition) = place;
@@ -131,9 +131,8 @@ pub(super) fn arrive(env: &mut Env, producer: usize, partition: Place) {
     if record.value.is_some() && known() {
         env.faults.count("event published again");
     }
-    let headers = record.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
     let now_ms = env.now_ms;
-    env.broker.write(now_ms, partition, record.key, record.value, headers);
+    env.broker.write(now_ms, partition, record.key, record.value, record.headers);
     let mut back_ms = env.delay_ms();
     if env.unlucky(50) {
         env.faults.count("acknowledgement late");

@@ -217,7 +217,6 @@ fn send(env: &mut Env, message: &Message, key: &str, id: Uuid) {
     let (topic, now) = (message.topic(), env.now());
     let outgoing = encode_manual(topic, message, id, key, "/test", now, None);
     let place = (topic, partition_of(key.as_bytes(), PARTITIONS));
-    let headers = outgoing.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
     let now_ms = env.now_ms;
-    env.broker.write(now_ms, place, Some(outgoing.key), outgoing.value, headers);
+    env.broker.write(now_ms, place, Some(outgoing.key), outgoing.value, outgoing.headers);
 }

@@ -41,13 +41,29 @@ impl Raw {
     }
 }
 
+/// A Kafka header. Names that our services write are not copied: [`Headers::name`].
+pub type Header = (Cow<'static, str>, Option<Bytes>);
+
 /// Kafka headers in order; a name can repeat and a value can be null.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Headers {
-    Readable(Vec<(String, Option<Bytes>)>),
+    Readable(Vec<Header>),
     /// A name is not UTF-8, which the client library cannot read.
     Unreadable,
 }
+
+/// Of the headers of an event.
+const NAMES: [&str; 9] = [
+    "content-type",
+    "ce_id",
+    "ce_type",
+    "ce_source",
+    "ce_subject",
+    "ce_correlationid",
+    "ce_sequence",
+    "ce_position",
+    "traceparent",
+];
 
 impl Headers {
     /// The last header of this name, as text.
@@ -55,6 +71,14 @@ impl Headers {
         let Self::Readable(headers) = self else { return None };
         let (_, value) = headers.iter().rev().find(|(header, _)| header == name)?;
         std::str::from_utf8(value.as_deref()?).ok()
+    }
+
+    /// The name of a header, without a copy where it is one that our services write.
+    pub fn name(name: &str) -> Cow<'static, str> {
+        match NAMES.iter().find(|known| **known == name) {
+            Some(known) => Cow::Borrowed(known),
+            None => Cow::Owned(name.to_owned()),
+        }
     }
 
     pub fn bytes(&self) -> usize {
@@ -144,5 +168,5 @@ pub struct Outgoing {
     pub topic: Topic,
     pub key: Bytes,
     pub value: Option<Bytes>,
-    pub headers: Vec<(Cow<'static, str>, Option<Bytes>)>,
+    pub headers: Vec<Header>,
 }

@@ -1,5 +1,7 @@
 //! Reading: three forms, one envelope. The limits that need no domain are checked here.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -9,7 +11,7 @@ use crate::contract::{
     Malformed, ids,
     limits::{ATTRIBUTE_BYTES_MAX, MESSAGE_BYTES_MAX, REDRIVE_BYTES_MAX},
     message::{Message, invalid_data},
-    strict,
+    strict::{self, Text},
     topics::{Key, Topic},
 };
 
@@ -69,30 +71,30 @@ pub fn check_key(raw: &Raw, message: &Message) -> Result<(), Malformed> {
 
 #[derive(Deserialize)]
 struct Structured<'a> {
-    #[serde(default)]
-    specversion: Option<String>,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    source: Option<String>,
-    #[serde(rename = "type")]
-    message_type: String,
-    #[serde(default)]
-    time: Option<String>,
+    #[serde(borrow, default)]
+    specversion: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    source: Option<Text<'a>>,
+    #[serde(borrow, rename = "type")]
+    message_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    time: Option<Text<'a>>,
     #[serde(borrow)]
     data: &'a RawValue,
-    #[serde(default)]
-    correlationid: Option<String>,
-    #[serde(default)]
-    causationid: Option<String>,
-    #[serde(default)]
-    traceparent: Option<String>,
-    #[serde(default)]
-    sequence: Option<String>,
-    #[serde(default)]
-    position: Option<String>,
-    #[serde(default)]
-    decision: Option<String>,
+    #[serde(borrow, default)]
+    correlationid: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    causationid: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    traceparent: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    sequence: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    position: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    decision: Option<Text<'a>>,
 }
 
 fn read(raw: &Raw, value: &[u8], mode: Mode) -> Result<Envelope, Malformed> {
@@ -137,27 +139,32 @@ fn read(raw: &Raw, value: &[u8], mode: Mode) -> Result<Envelope, Malformed> {
         return complete(
             place(),
             SOURCE_MANUAL.to_owned(),
-            event.message_type,
+            event.message_type.into_owned(),
             event.data.get(),
             Attributes { traceparent, ..Attributes::default() },
         );
     };
+    let owned = |Text(text): Text<'_>| text.into_owned();
     complete(
-        event.id.unwrap_or_else(place),
-        event.source.unwrap_or_else(|| SOURCE_MANUAL.to_owned()),
-        event.message_type,
+        event.id.map_or_else(place, owned),
+        event.source.map_or_else(|| SOURCE_MANUAL.to_owned(), owned),
+        event.message_type.into_owned(),
         event.data.get(),
         Attributes {
-            specversion: Some(&specversion),
-            time: event.time.as_deref(),
-            correlationid: event.correlationid.as_deref(),
-            causationid: event.causationid.as_deref(),
-            traceparent: event.traceparent.as_deref().or(header("traceparent")),
-            sequence: event.sequence.as_deref(),
-            position: event.position.as_deref(),
-            decision: event.decision.as_deref(),
+            specversion: Some(&specversion.0),
+            time: text(&event.time),
+            correlationid: text(&event.correlationid),
+            causationid: text(&event.causationid),
+            traceparent: text(&event.traceparent).or(header("traceparent")),
+            sequence: text(&event.sequence),
+            position: text(&event.position),
+            decision: text(&event.decision),
         },
     )
+}
+
+fn text<'a>(text: &'a Option<Text<'_>>) -> Option<&'a str> {
+    text.as_ref().map(|Text(text)| &**text)
 }
 
 /// A media type, so without regard to case.

@@ -1,6 +1,10 @@
 //! Writing: the structured form with header copies.
 
-use std::{borrow::Cow, fmt::Write};
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write},
+    ops::Range,
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -15,46 +19,64 @@ impl Recorded {
     pub fn encode(&self, service: &str) -> Option<Outgoing> {
         let topic = Topic::of_category(self.stream.category())?;
         let key = self.stream.key();
-        let (subject, time) = (self.stream.subject(), time_text(self.recorded_at));
-        let mut value = String::with_capacity(self.data.len() + 640);
+        let (id, time) = (self.event_id.to_string(), time_text(self.recorded_at));
+        let mut text = Text { value: String::with_capacity(self.data.len() + 640) };
         // Every part is an id, a number or a name of ours, so nothing needs escaping but the trace, which came
         // from outside.
-        let _ = write!(
-            value,
-            r#"{{"specversion":"1.0","id":"{}","source":"/fulfil/{service}","type":"{}","subject":"{subject}","time":"{time}","datacontenttype":"application/json","dataschema":"urn:fulfil:schema:{}","partitionkey":"{key}","sequence":"{:010}","position":"{:020}","decision":"{}","correlationid":"{}","causationid":"{}""#,
-            self.event_id,
-            self.event_type,
-            catalogue::schema_name(&self.event_type),
-            self.version,
-            self.position,
-            self.decision,
-            self.correlation_id,
-            self.causation_id,
-        );
+        text.put(r#"{"specversion":"1.0","id":""#);
+        let id = text.put(id);
+        text.put(r#"","source":""#);
+        let source = text.put(format_args!("/fulfil/{service}"));
+        text.put(r#"","type":""#);
+        let event_type = text.put(&self.event_type);
+        text.put(r#"","subject":""#);
+        let subject = text.put(self.stream.subject());
+        let schema = catalogue::schema_name(&self.event_type);
+        text.put(format_args!(
+            r#"","time":"{time}","datacontenttype":"application/json","dataschema":"urn:fulfil:schema:{schema}","partitionkey":""#
+        ));
+        let key = text.put(key);
+        text.put(r#"","sequence":""#);
+        let sequence = text.put(format_args!("{:010}", self.version));
+        text.put(r#"","position":""#);
+        let position = text.put(format_args!("{:020}", self.position));
+        text.put(format_args!(r#"","decision":"{}","correlationid":""#, self.decision));
+        let correlation_id = text.put(self.correlation_id);
+        text.put(format_args!(r#"","causationid":"{}""#, self.causation_id));
         if let Some(traceparent) = &self.traceparent {
-            let _ = write!(value, r#","traceparent":{}"#, serde_json::Value::from(traceparent.as_str()));
+            text.put(format_args!(r#","traceparent":{}"#, serde_json::Value::from(traceparent.as_str())));
         }
-        let _ = write!(value, r#","data":{}}}"#, self.data);
+        text.put(format_args!(r#","data":{}}}"#, self.data));
+        // The headers repeat what stands in the value, so they are parts of it.
+        let value = Bytes::from(text.value);
         let mut headers = Vec::with_capacity(9);
-        let mut header =
-            |name: &'static str, text: String| headers.push((Cow::Borrowed(name), Some(Bytes::from(text))));
-        header("content-type", CONTENT_TYPE.to_owned());
-        header("ce_id", self.event_id.to_string());
-        header("ce_type", self.event_type.clone());
-        header("ce_source", format!("/fulfil/{service}"));
-        header("ce_subject", subject);
-        header("ce_correlationid", self.correlation_id.to_string());
-        header("ce_sequence", format!("{:010}", self.version));
-        header("ce_position", format!("{:020}", self.position));
+        let mut header = |name: &'static str, text: Bytes| headers.push((Cow::Borrowed(name), Some(text)));
+        header("content-type", Bytes::from_static(CONTENT_TYPE.as_bytes()));
+        header("ce_id", value.slice(id));
+        header("ce_type", value.slice(event_type));
+        header("ce_source", value.slice(source));
+        header("ce_subject", value.slice(subject));
+        header("ce_correlationid", value.slice(correlation_id));
+        header("ce_sequence", value.slice(sequence));
+        header("ce_position", value.slice(position));
         if let Some(traceparent) = &self.traceparent {
-            header("traceparent", traceparent.clone());
+            header("traceparent", Bytes::copy_from_slice(traceparent.as_bytes()));
         }
-        Some(Outgoing {
-            topic,
-            key: Bytes::copy_from_slice(key.as_bytes()),
-            value: Some(value.into()),
-            headers,
-        })
+        Some(Outgoing { topic, key: value.slice(key), value: Some(value), headers })
+    }
+}
+
+/// A text that grows, and where its parts stand.
+struct Text {
+    value: String,
+}
+
+impl Text {
+    fn put(&mut self, part: impl Display) -> Range<usize> {
+        let start = self.value.len();
+        // Writing to memory does not fail.
+        let _ = write!(self.value, "{part}");
+        start..self.value.len()
     }
 }
 

@@ -285,9 +285,7 @@ pub(super) fn arrived(outgoing: &Outgoing) -> Raw {
         offset: 0,
         key: Some(outgoing.key.clone()),
         value: outgoing.value.clone(),
-        headers: Headers::Readable(
-            outgoing.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-        ),
+        headers: Headers::Readable(outgoing.headers.clone()),
         timestamp_ms: 0,
     }
 }

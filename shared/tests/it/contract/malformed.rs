@@ -309,7 +309,7 @@ fn an_unknown_type_is_readable_and_unknown() {
 fn null_headers_and_binary_keys_are_harmless() {
     let cancel = event("fulfil.order.cancel.v1", &format!(r#"{{"order_id":"{ORDER_ID}"}}"#));
     let headers = ["content-type", "ce_id", "ce_type", "ce_source", "ce_specversion", "traceparent", ""];
-    let headers = headers.map(|name| (name.to_owned(), None)).to_vec();
+    let headers = headers.map(|name| (name.into(), None)).to_vec();
     let message = Raw { headers: Headers::Readable(headers), ..command(cancel) };
     assert!(matches!(read(&message, Mode::Development), Some(Ok(_))));
     let message = Raw { key: Some(Bytes::from_static(b"\xff\0")), ..message };

@@ -14,6 +14,10 @@ use uuid::Uuid;
 
 use super::envelope::{arrived, expected};
 
+fn readable(headers: Vec<(String, Option<Bytes>)>) -> Headers {
+    Headers::Readable(headers.into_iter().map(|(name, value)| (name.into(), value)).collect())
+}
+
 fn header_names() -> impl Strategy<Value = String> {
     const KNOWN: &[&str] = &[
         "content-type",
@@ -39,7 +43,7 @@ fn header_values() -> impl Strategy<Value = Option<Bytes>> {
 
 fn headers() -> impl Strategy<Value = Headers> {
     prop_oneof![
-        20 => vec((header_names(), header_values()), 0..10).prop_map(Headers::Readable),
+        20 => vec((header_names(), header_values()), 0..10).prop_map(readable),
         1 => Just(Headers::Unreadable),
     ]
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use shared::{
-    contract::envelope::{Headers, Raw, time_text},
+    contract::envelope::{Header, Headers, Raw, time_text},
     log::{Lane, Letter, LetterChange, LetterRecord, LetterStatus, Stage},
 };
 
@@ -71,8 +71,8 @@ async fn published(database: &mut Database, end: i64) {
     }
 }
 
-fn text(name: &str, value: impl ToString) -> (String, Option<Bytes>) {
-    (name.into(), Some(value.to_string().into()))
+fn text(name: &str, value: impl ToString) -> Header {
+    (Headers::name(name), Some(value.to_string().into()))
 }
 
 #[tokio::test]

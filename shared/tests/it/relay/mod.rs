@@ -17,7 +17,7 @@ use shared::{
     broker::BrokerSettings,
     contract::{
         Timestamp,
-        envelope::{Part, Recorded},
+        envelope::{Header, Headers, Part, Recorded},
         ids::StreamName,
         topics::Topic,
     },
@@ -69,7 +69,7 @@ struct Published {
     partition: i32,
     key: Option<Bytes>,
     value: Option<Bytes>,
-    headers: Vec<(String, Option<Bytes>)>,
+    headers: Vec<Header>,
 }
 
 impl Published {
@@ -104,7 +104,7 @@ fn read(settings: &BrokerSettings, topic: Topic) -> Vec<Published> {
         }
         let owned = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
         let headers = message.headers().map_or(Vec::new(), |headers| {
-            headers.iter().map(|header| (header.key.to_owned(), header.value.map(owned))).collect()
+            headers.iter().map(|header| (Headers::name(header.key), header.value.map(owned))).collect()
         });
         published.push(Published {
             partition,

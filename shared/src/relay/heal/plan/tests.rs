@@ -35,7 +35,7 @@ fn log(sizes: &[u16]) -> Vec<Recorded> {
 /// As the relay published it and a reader finds it.
 fn seen(event: &Recorded) -> SeenEvent {
     let outgoing = event.encode("order-service").unwrap();
-    let headers = outgoing.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
+    let headers = outgoing.headers;
     let raw = Raw {
         topic: outgoing.topic,
         partition: 0,
