@@ -9,6 +9,7 @@ pub mod decider;
 pub mod broker;
 pub mod log;
 pub mod consumer;
+pub mod cache;
 pub mod execute;
 pub mod failure;
 pub mod failpoint;

@@ -168,7 +168,9 @@ impl<D: Decider> Run<D> {
                         }
                         failpoint::fallible(path, "appended").map(|()| appended)
                     };
-                    match self.store.run(write).await {
+                    let answer = self.store.run(write).await;
+                    drop(append);
+                    match answer {
                         Ok(appended) => {
                             if let log::Appended::Done { now } | log::Appended::DoneBefore { now } = appended
                             {

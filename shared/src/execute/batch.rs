@@ -1,6 +1,9 @@
 //! The working copy of one batch: what it has read, what it has decided so far, what it will append.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use uuid::Uuid;
 
@@ -135,6 +138,8 @@ pub(super) struct Batch<D: Decider> {
     pub(super) items: Vec<Item<D>>,
     pub(super) read: Read<D>,
     pub(super) decided: Decided<D>,
+    /// What was decided, once all of it is: the shell has it as well.
+    pub(super) asked: Arc<Append>,
     pub(super) put_back: Vec<Input<D>>,
     pub(super) attempts: u32,
 }

@@ -7,16 +7,17 @@ use uuid::Uuid;
 
 use super::{
     batch::{Batch, Decided, Item, Read, TaskWord},
-    cache::Cache,
     prepare::{Prepared, key_text, prepare},
     read::missing_rows,
     step::{Input, Outcome, Reply, Step},
 };
 use crate::{
+    cache::Cache,
     consumer::{Place, Position},
     contract::{
         Timestamp,
         envelope::{Mode, Recorded},
+        ids::StreamName,
         message::Event,
     },
     decider::{Decider, Folded, Task, Told, Via},
@@ -46,7 +47,9 @@ pub struct Execute<D: Decider> {
     /// The event that stands there.
     seen_event: Option<Uuid>,
     pub(super) holds: Holds,
-    pub(super) cache: Cache<D::State>,
+    /// Streams as of `seen`. Right by construction: an append succeeds only where every event before it was seen here, and
+    /// events of others are folded before the next decision.
+    pub(super) cache: Cache<StreamName, Folded<D::State>>,
     /// Next offsets of our partitions, as they stand in the database. `None`: there is no row yet.
     positions: HashMap<Place, Option<i64>>,
     pub(super) batch: Option<Batch<D>>,
@@ -110,6 +113,7 @@ impl<D: Decider> Execute<D> {
             items,
             read: Read::default(),
             decided: Decided::default(),
+            asked: Arc::default(),
             put_back: Vec::new(),
             attempts: 1,
         });
@@ -156,7 +160,8 @@ impl<D: Decider> Execute<D> {
             let further = batch.read.further.len();
             self.decide_all(&mut batch);
             if batch.read.further.len() == further {
-                break Step::Append(Box::new(batch.decided.append.clone()));
+                batch.asked = Arc::new(std::mem::take(&mut batch.decided.append));
+                break Step::Append(Arc::clone(&batch.asked));
             }
             batch.decided = Decided::default();
         };
@@ -318,7 +323,7 @@ impl<D: Decider> Execute<D> {
                 self.cache.put(recorded.stream.clone(), Folded { version: recorded.version, state });
             }
             // A version is missing, or cannot be read: the next load says how the stream stands.
-            _ => self.cache.drop_stream(&recorded.stream),
+            _ => self.cache.remove(&recorded.stream),
         }
     }
 
@@ -375,8 +380,10 @@ impl<D: Decider> Execute<D> {
     fn committed(&mut self, mut batch: Batch<D>) -> Outcome<D> {
         let replies = batch.replies();
         let decided = batch.decided;
+        // Ours alone once the shell has let go of it.
+        let append = Arc::unwrap_or_clone(batch.asked);
         self.cache.put_all(decided.streams);
-        if let Some(last) = decided.append.events.last() {
+        if let Some(last) = append.events.last() {
             self.seen = last.position;
             self.seen_event = Some(last.event_id);
         }
@@ -386,14 +393,14 @@ impl<D: Decider> Execute<D> {
         for (key, hold) in decided.holds {
             self.holds.set(key, hold);
         }
-        let due = decided.append.tasks.iter().filter(|owned| {
+        let due = append.tasks.iter().filter(|owned| {
             owned.task.due_at <= batch.now && self.positions.keys().any(|(_, ours)| *ours == owned.partition)
         });
         Outcome {
             replies,
             due: due.map(|owned| owned.task.clone()).collect(),
-            recorded: decided.append.events,
-            letters: decided.append.letters.len(),
+            recorded: append.events,
+            letters: append.letters.len(),
             calls: decided.calls,
             settled: decided.settled,
             moved: decided.moves.into_iter().collect(),

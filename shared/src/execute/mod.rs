@@ -6,7 +6,6 @@
 //! What it never does: append anything that was decided at another end of the log than the one it names, keep a
 //! fold that a refused append made, or answer a command before the commit.
 
-pub mod cache;
 pub mod prepare;
 pub mod step;
 mod batch;

@@ -1,5 +1,7 @@
 //! What goes into a batch, what it asks of the shell, and what came of it.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -34,7 +36,7 @@ pub enum Step<D: Decider> {
     /// [`super::Execute::loaded`]
     Load(Load),
     /// [`super::Execute::appended`]. With an unknown outcome the same call again, for as long as it takes.
-    Append(Box<Append>),
+    Append(Arc<Append>),
     /// Read the log after this position to its end: [`super::Execute::tailed`]. `crowded`: others append all the
     /// time, so pause at random first.
     Tail {

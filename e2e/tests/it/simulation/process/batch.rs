@@ -1,5 +1,7 @@
 //! A batch between two calls to the database: what the unit of work asks for next, and what comes of it after the commit.
 
+use std::sync::Arc;
+
 use shared::{
     execute::{Fetch, Fetched, Outcome, Step},
     log::Appended,
@@ -79,7 +81,7 @@ impl<D: Service> Process<D> {
         let mut reading = Reading::default();
         let query = match step {
             Step::Load(load) => Query::Load(load),
-            Step::Append(append) => Query::Append(*append),
+            Step::Append(append) => Query::Append(Arc::unwrap_or_clone(append)),
             Step::Tail { after, .. } => Query::Tail { after },
             Step::Fetch(fetch) => {
                 reading.fetch = fetch;

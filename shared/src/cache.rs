@@ -1,0 +1,69 @@
+//! What was used last, by key, bounded in number.
+
+use std::{collections::HashMap, hash::Hash};
+
+/// Bounded by two generations: what is not used while the young one fills up is dropped with the old one.
+pub struct Cache<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    generation_max: usize,
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
+    /// Holds between `max / 2` and `max` of the values used last, and what one call of [`Cache::put_all`] adds.
+    pub fn new(max: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), generation_max: (max / 2).max(1) }
+    }
+
+    pub fn get(&mut self, key: &K) -> Option<V> {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let (key, value) = self.old.remove_entry(key)?;
+        self.put(key, value.clone());
+        Some(value)
+    }
+
+    pub fn put(&mut self, key: K, value: V) {
+        self.put_all([(key, value)]);
+    }
+
+    /// All of a batch before anything grows old, so that their order decides nothing.
+    pub fn put_all(&mut self, values: impl IntoIterator<Item = (K, V)>) {
+        for (key, value) in values {
+            if !self.old.is_empty() {
+                self.old.remove(&key);
+            }
+            self.young.insert(key, value);
+        }
+        if self.young.len() >= self.generation_max {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+
+    pub fn remove(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+
+    pub fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_is_bounded() {
+        let mut cache = Cache::new(10);
+        for n in 0..100 {
+            cache.put(n, n);
+            assert_eq!(cache.get(&0), Some(0));
+        }
+        assert_eq!(cache.get(&50), None);
+        assert!(cache.young.len() + cache.old.len() <= 10);
+    }
+}
