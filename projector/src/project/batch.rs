@@ -49,6 +49,8 @@ pub struct Batch {
     pub duplicates: usize,
     /// The messages that became letters.
     pub poison: Vec<Poison>,
+    /// No fold panicked, so the rows are as they are written.
+    pub is_whole: bool,
     now: Timestamp,
 }
 
@@ -111,7 +113,7 @@ pub fn touched<'t>(messages: impl IntoIterator<Item = &'t Taken>) -> BTreeSet<Ro
 impl Batch {
     /// `rows` are those that [`touched`] names, as they stand.
     pub fn new(rows: Rows, now: Timestamp) -> Self {
-        Self { rows, now, ..Self::default() }
+        Self { rows, now, is_whole: true, ..Self::default() }
     }
 
     /// Takes one message from its topic. `holds` is how things stood before the batch.
@@ -241,7 +243,7 @@ impl Batch {
     }
 
     fn fold_event(&mut self, fact: &Fact) -> Outcome {
-        // A panic is this message's, and no other's: rows change only after their fold returned.
+        // A panic is this message's, and no other's: nothing of its row is marked to be written.
         match catch_unwind(AssertUnwindSafe(|| self.rows.fold(fact))) {
             Ok(Ok(step)) => {
                 self.duplicates += usize::from(step == Step::Duplicate && fact.version().is_some());
@@ -249,7 +251,10 @@ impl Batch {
                 Outcome::Done
             }
             Ok(Err(failed)) => Outcome::Failed(Failure::failed(failed.code(), failed.to_string())),
-            Err(_) => Outcome::Failed(Failure::failed("panicked", "folding the event panicked")),
+            Err(_) => {
+                self.is_whole = false;
+                Outcome::Failed(Failure::failed("panicked", "folding the event panicked"))
+            }
         }
     }
 

@@ -37,7 +37,7 @@ impl Projection {
                 Err(error) => error,
             };
             if !error.is_of_a_message() {
-                self.store.wait(&error, &mut attempt).await?;
+                self.wait(&error, &mut attempt).await?;
                 continue;
             }
             if let [alone] = part {
@@ -56,7 +56,7 @@ impl Projection {
         loop {
             match log::answered(self.try_commit(std::slice::from_ref(alone), Some(&failure))).await {
                 Ok((batch, appended)) => return self.committed(batch, appended, &mut attempt).await,
-                Err(error) => self.store.wait(&error, &mut attempt).await?,
+                Err(error) => self.wait(&error, &mut attempt).await?,
             }
         }
     }
@@ -78,6 +78,7 @@ impl Projection {
             })
             .collect();
         let holds = self.holds.clone();
+        let known = &mut self.known;
         let connection = self.store.connection().await?;
         let redriven = match part {
             [Taken { read: Ok(Heard::Command(_, command)), .. }] => {
@@ -86,7 +87,8 @@ impl Projection {
             _ => None,
         };
         let again = redriven.iter().map(|redriven| &redriven.again);
-        let rows = load::rows(connection, &touched(part.iter().chain(again))).await?;
+        let (mut rows, unknown) = known.rows(touched(part.iter().chain(again)));
+        load::rows(connection, &unknown, &mut rows).await?;
         let mut batch = Batch::new(rows, now);
         for taken in part {
             match (instead, &taken.read) {
@@ -105,13 +107,19 @@ impl Projection {
     /// Takes over what is committed.
     async fn committed(
         &mut self,
-        batch: Batch,
+        mut batch: Batch,
         appended: Appended,
         attempt: &mut u32,
     ) -> Result<usize, Halt> {
+        let broken = std::mem::take(&mut batch.rows.broken);
         match appended {
             Appended::Done { now } => {
                 self.clock.set(now);
+                if batch.is_whole {
+                    self.known.keep(batch.rows);
+                } else {
+                    self.known.forget();
+                }
                 for (key, hold) in batch.holds {
                     if self.holds.get(&key).letter.is_some() && hold.letter.is_none() {
                         self.released.push_back(key.clone());
@@ -122,6 +130,7 @@ impl Projection {
             // The answer of the same call was lost, and with it what it did to the holds.
             Appended::DoneBefore { now } => {
                 self.clock.set(now);
+                self.known.forget();
                 self.read_holds(attempt).await?;
             }
             Appended::Fenced | Appended::LogMoved { .. } => return Err(Halt::Fenced),
@@ -137,7 +146,7 @@ impl Projection {
         self.waiters.tell(&batch.visible);
         self.metrics.duplicates.inc_by(batch.duplicates as u64);
         self.metrics.held_keys.set(self.holds.len() as i64);
-        for broken in &batch.rows.broken {
+        for broken in &broken {
             let label = InvariantLabel { invariant: broken.name() };
             self.metrics.invariant_violations.get_or_create(&label).inc();
             error!(invariant = broken.name(), "an event broke an invariant");
@@ -152,7 +161,7 @@ impl Projection {
         let held = loop {
             match log::answered(self.stand(&places)).await {
                 Ok((_, held)) => break held,
-                Err(error) => self.store.wait(&error, attempt).await?,
+                Err(error) => self.wait(&error, attempt).await?,
             }
         };
         self.take_holds(held);
@@ -187,7 +196,7 @@ impl Projection {
                 }
                 Err(error) if error.is_of_a_message() && instead.is_none() => instead = Some(unacceptable()),
                 Err(error) => {
-                    self.store.wait(&error, &mut attempt).await?;
+                    self.wait(&error, &mut attempt).await?;
                     // It may have been committed, and what it released is not told by asking again.
                     self.read_holds(&mut attempt).await?;
                     if self.holds.get(key).letter.is_some() {
@@ -213,6 +222,7 @@ impl Projection {
                 next.map(|next| Move { topic, partition, from: Some(next), to: next })
             })
             .collect();
+        let known = &mut self.known;
         let connection = self.store.connection().await?;
         let rows = log::held_messages(connection, &[key.to_owned()], limit).await?;
         if rows.is_empty() {
@@ -225,7 +235,8 @@ impl Projection {
                 (row, taken)
             })
             .collect();
-        let rows = load::rows(connection, &touched(waiting.iter().map(|(_, taken)| taken))).await?;
+        let (mut rows, unknown) = known.rows(touched(waiting.iter().map(|(_, taken)| taken)));
+        load::rows(connection, &unknown, &mut rows).await?;
         let mut batch = Batch::new(rows, now);
         batch.release(&holds, key, &waiting, instead);
         batch.write.moves = moves;

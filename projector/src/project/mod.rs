@@ -7,6 +7,7 @@ pub mod store;
 pub mod run;
 pub mod care;
 pub mod clock;
+mod known;
 pub mod waiters;
 pub mod lag;
 

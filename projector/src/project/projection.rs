@@ -22,6 +22,7 @@ use super::{
     batch::Taken,
     care::{Before, Care},
     clock::Clock,
+    known::Known,
     lag::Lag,
     store::{Stopped, Store},
     waiters::Waiters,
@@ -34,6 +35,7 @@ pub struct Projection {
     pub(super) positions: HashMap<Place, Option<i64>>,
     pub(super) care: Care,
     pub(super) holds: Holds,
+    pub(super) known: Known,
     /// Keys whose hold has no reason any more: what waits there goes on.
     pub(super) released: VecDeque<String>,
     /// Records of letters that were committed since the relay was told.
@@ -76,6 +78,7 @@ impl Projection {
             positions: HashMap::new(),
             care: Care::default(),
             holds: Holds::default(),
+            known: Known::default(),
             released: VecDeque::new(),
             letters: 0,
             clock: Clock::default(),
@@ -104,7 +107,7 @@ impl Projection {
                     self.lag.committed(self.clock.now());
                     return Some(positions);
                 }
-                Err(error) => self.store.wait(&error, &mut attempt).await.ok()?,
+                Err(error) => self.wait(&error, &mut attempt).await.ok()?,
             }
         }
     }
@@ -115,7 +118,7 @@ impl Projection {
         loop {
             match log::answered(async { loss.give_up(self.store.connection().await?).await }).await {
                 Ok(given_up) => return Some(given_up),
-                Err(error) => self.store.wait(&error, &mut attempt).await.ok()?,
+                Err(error) => self.wait(&error, &mut attempt).await.ok()?,
             }
         }
     }
@@ -128,7 +131,15 @@ impl Projection {
     pub fn revoke(&mut self) {
         self.positions.clear();
         self.holds.clear();
+        self.known.forget();
         self.released.clear();
+    }
+
+    /// Until the database can be asked again. What was committed is unknown, and so are the rows: a server that crashed may
+    /// have forgotten the last of them, with their positions.
+    pub(super) async fn wait(&mut self, error: &StoreError, attempt: &mut u32) -> Result<(), Halt> {
+        self.known.forget();
+        Ok(self.store.wait(error, attempt).await?)
     }
 
     /// How far we are behind the ends of the topics, for people and for every answer.
@@ -200,7 +211,7 @@ impl Projection {
             let before = self.care.before(place(&raw), raw.offset);
             let mut attempt = 0;
             while let Err(error) = log::answered(self.note(&raw, before)).await {
-                self.store.wait(&error, &mut attempt).await?;
+                self.wait(&error, &mut attempt).await?;
             }
             taken.push(if before == Before::Bury {
                 let (topic, partition) = (raw.topic.name(), raw.partition);

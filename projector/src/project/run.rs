@@ -1,10 +1,13 @@
 //! The loop: what the consumer thread tells, in order.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use shared::{
-    consumer::{Change, Consumer, Heard, Lag, Next, Operator},
+    consumer::{Change, Consumer, Heard, Lag, Next, Operator, Place},
     contract::envelope::Raw,
     failpoint,
     failure::Brake,
@@ -21,7 +24,7 @@ use super::projection::{Came, Projection};
 pub const BATCH_MAX: usize = 1_000;
 /// What they may have together.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How often we look how far we are behind, and whether the relay goes on.
+/// How often we look how far we are behind, and whether the relay goes on, and tell the lag tools.
 const WATCH: Duration = Duration::from_secs(1);
 /// How long an operator waits, at most.
 const LISTEN: Duration = Duration::from_millis(100);
@@ -40,13 +43,20 @@ pub async fn run(
     let mut brake = Brake::default();
     let mut behind = Lag::default();
     let (mut watch, mut listen) = (interval(WATCH), interval(LISTEN));
+    let mut offsets: HashMap<Place, i64> = HashMap::new();
     loop {
         let next = tokio::select! {
             // Also under load, and while the brake is on.
             biased;
-            () = shutdown.requested() => return Ok(()),
+            () = shutdown.requested() => {
+                consumer.commit(offsets.into_iter().collect());
+                return Ok(());
+            }
             _ = watch.tick() => {
                 projection.watch(&mut behind, &consumer.last_ends());
+                if !offsets.is_empty() {
+                    consumer.commit(offsets.drain().collect());
+                }
                 continue;
             }
             _ = listen.tick() => {
@@ -87,6 +97,7 @@ pub async fn run(
             Next::Change(Change::Revoked { reply }) => {
                 failpoint::pass("rebalance", "revoked");
                 projection.revoke();
+                offsets.clear();
                 operator.reassigned();
                 readiness.found(TOPICS);
                 behind.clear(&projection.metrics);
@@ -101,7 +112,7 @@ pub async fn run(
         };
         match came {
             Came::Committed { moved, good, poison, letters } => {
-                consumer.commit(moved);
+                offsets.extend(moved);
                 if letters > 0 {
                     wake_relay();
                 }
@@ -109,7 +120,10 @@ pub async fn run(
                     error!("over half of the last messages were poison, so the projector pauses");
                 }
             }
-            Came::Fenced => consumer.reassign(),
+            Came::Fenced => {
+                offsets.clear();
+                consumer.reassign();
+            }
             Came::Stopped => return Ok(()),
         }
     }

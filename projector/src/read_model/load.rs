@@ -21,8 +21,12 @@ use crate::view::{
     stock::{Levels, StockRow},
 };
 
-/// The rows of these ids that exist, without their timelines.
-pub async fn rows(connection: &mut PgConnection, ids: &BTreeSet<RowId>) -> Result<Rows, StoreError> {
+/// Adds the rows of these ids that exist, without their timelines.
+pub async fn rows(
+    connection: &mut PgConnection,
+    ids: &BTreeSet<RowId>,
+    rows: &mut Rows,
+) -> Result<(), StoreError> {
     let (mut orders, mut stocks, mut letters) = (Vec::new(), Vec::new(), Vec::new());
     for id in ids {
         match id {
@@ -31,29 +35,28 @@ pub async fn rows(connection: &mut PgConnection, ids: &BTreeSet<RowId>) -> Resul
             RowId::Letter(id) => letters.push(*id),
         }
     }
-    let mut rows = Rows::default();
     if !orders.is_empty() {
         let found: Vec<OrderRow> = sqlx::query_as("select * from order_view where order_id = any ($1)")
             .bind(orders)
             .fetch_all(&mut *connection)
             .await?;
-        rows.orders = found.into_iter().map(|row| (row.order_id, row)).collect();
+        rows.orders.extend(found.into_iter().map(|row| (row.order_id, row)));
     }
     if !stocks.is_empty() {
         let found: Vec<StockRow> = sqlx::query_as("select * from stock_view where sku = any ($1)")
             .bind(stocks)
             .fetch_all(&mut *connection)
             .await?;
-        rows.stocks = found.into_iter().map(|row| (row.sku.clone(), row)).collect();
+        rows.stocks.extend(found.into_iter().map(|row| (row.sku.clone(), row)));
     }
     if !letters.is_empty() {
         let found: Vec<LetterRow> = sqlx::query_as("select * from dead_letter_view where id = any ($1)")
             .bind(letters)
             .fetch_all(connection)
             .await?;
-        rows.letters = found.into_iter().map(|row| (row.id, row)).collect();
+        rows.letters.extend(found.into_iter().map(|row| (row.id, row)));
     }
-    Ok(rows)
+    Ok(())
 }
 
 impl FromRow<'_, PgRow> for OrderRow {

@@ -50,6 +50,8 @@ pub struct Rows {
     pub timeline: BTreeMap<EntryId, Entry>,
     /// Rows that differ from what was loaded.
     pub changed: BTreeSet<RowId>,
+    /// By whose events the orders among them differ: one source of a row changes at a time, and only that is written.
+    pub sources: BTreeSet<(OrderId, Topic)>,
     /// Orders whose first event is among what was folded.
     pub begun: BTreeSet<OrderId>,
     /// Invariants that were broken by what was folded, each time.
@@ -201,7 +203,11 @@ impl Rows {
         }?;
         if step == Step::Applied {
             self.watch(fact, &before);
-            self.changed.extend(fact.row());
+            let row = fact.row();
+            if let Some(RowId::Order(id)) = row {
+                self.sources.insert((id, fact.topic));
+            }
+            self.changed.extend(row);
             if let Message::Order(OrderEvent::Created(created)) = &fact.message {
                 self.begun.insert(created.order_id);
             }

@@ -187,6 +187,34 @@ async fn a_lost_connection_is_waited_for_and_nothing_is_lost() {
     assert_eq!(database.view().await, whole.view().await);
 }
 
+/// Commits are not flushed, so a server that crashes forgets the last of them: rows and positions together.
+#[tokio::test]
+async fn what_a_crash_of_the_server_forgets_is_folded_again_though_it_was_known() {
+    let messages = one_order();
+    let mut database = Database::new().await;
+    let mut projection = database.projection().await;
+    let first =
+        |topic| messages.iter().find(|raw| raw.topic == topic).cloned().into_iter().collect::<Vec<_>>();
+    take_all(&mut projection, first(Topic::OrdersEvents)).await;
+    sqlx::raw_sql(
+        "truncate order_view, order_sku, timeline;
+         update position set next = -1;
+         select pg_terminate_backend(pid) from pg_stat_activity
+         where datname = current_database() and application_name = 'projector'",
+    )
+    .execute(&mut database.connection)
+    .await
+    .unwrap();
+    // Of a partition of which this process has taken nothing yet: that it does is written before anything else.
+    take_all(&mut projection, first(Topic::InventoryEvents)).await;
+    assert_eq!(projection.take(messages.clone()).await, Came::Fenced);
+    projection.assign(&places()).await.unwrap();
+    take_all(&mut projection, messages.clone()).await;
+    let mut whole = Database::new().await;
+    take_all(&mut whole.projection().await, messages).await;
+    assert_eq!(database.view().await, whole.view().await);
+}
+
 fn order_id() -> OrderId {
     OrderId::new(Uuid::from_u128(5)).unwrap()
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, SqlSafeStr, postgres::PgArguments, query::QueryAs};
 use uuid::Uuid;
 
 use super::{Append, Appended, Letter, LetterChange, LetterRecord, OwnedTask, Snapshot, StoreError, headers};
@@ -23,6 +23,18 @@ use crate::contract::Timestamp;
 /// # Panics
 /// Where `append.events` are not numbered from `append.seen + 1`.
 pub async fn append(connection: &mut PgConnection, append: &Append) -> Result<Appended, StoreError> {
+    let answer = call(CALL, append).fetch_one(connection).await?;
+    appended(append, answer)
+}
+
+/// The call of `append`: a query by the parameters $1 to $65 with one row.
+pub const CALL: &str = include_str!("append.sql");
+
+/// Outcome, end of the log, time.
+pub type Answer = (String, i64, Timestamp);
+
+/// A statement with [`CALL`] in it, which may have more parameters after those of the call.
+pub fn call<'q>(sql: impl SqlSafeStr, append: &'q Append) -> QueryAs<'q, Postgres, Answer, PgArguments> {
     let Append {
         seen,
         seen_event,
@@ -42,7 +54,7 @@ pub async fn append(connection: &mut PgConnection, append: &Append) -> Result<Ap
     let letters = first_deaths(letters);
     let tasks = last_of_each_task(tasks, begun);
     let snapshots = last_of_each_snapshot(snapshots);
-    let (outcome, end, now): (String, i64, Timestamp) = sqlx::query_as(include_str!("append.sql"))
+    sqlx::query_as(sql)
         .bind(seen)
         .bind(seen_event)
         .bind(column(events, |event| event.stream.as_str()))
@@ -108,15 +120,18 @@ pub async fn append(connection: &mut PgConnection, append: &Append) -> Result<Ap
         .bind(column(&snapshots, |snapshot| snapshot.fingerprint.as_str()))
         .bind(column(&snapshots, |snapshot| snapshot.version))
         .bind(column(&snapshots, |snapshot| snapshot.state.as_str()))
-        .fetch_one(connection)
-        .await?;
+}
+
+/// What the row says.
+pub fn appended(append: &Append, (outcome, end, now): Answer) -> Result<Appended, StoreError> {
+    let seen = append.seen;
     match outcome.as_str() {
         "done" => Ok(Appended::Done { now }),
         "done_before" => Ok(Appended::DoneBefore { now }),
         "log_moved" => Ok(Appended::LogMoved { end }),
         "fenced" => Ok(Appended::Fenced),
-        "log_differs" => Err(StoreError::LogDiffers { seen: *seen }),
-        "log_behind" => Err(StoreError::LogBehind { seen: *seen, end }),
+        "log_differs" => Err(StoreError::LogDiffers { seen }),
+        "log_behind" => Err(StoreError::LogBehind { seen, end }),
         other => Err(StoreError::Corrupt(format!("append answered {other:?}"))),
     }
 }

@@ -11,11 +11,8 @@ use std::{
 
 use projector::read_model::schema;
 use rdkafka::{Message as _, message::BorrowedMessage};
-use shared::{
-    broker::BrokerSettings,
-    contract::{Timestamp, topics::Topic},
-};
-use sqlx::{Connection, PgConnection};
+use shared::{broker::BrokerSettings, contract::topics::Topic, log::connect::BY_KEY};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
@@ -56,7 +53,8 @@ pub(super) fn run(
     stopped: &Arc<AtomicBool>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut connection = runtime.block_on(schema::connection(database, "floor", schema::SERVED))?;
+    let mut connection =
+        runtime.block_on(schema::connection_with(database, "floor", schema::SERVED, &BY_KEY))?;
     let reader = Reader::open(broker, &READS)?;
     let states = States {
         order: Template::of("fulfil.order.created.v2")?,
@@ -138,8 +136,11 @@ async fn commit(
         rows.iter().map(|(order, row)| (order.to_string(), *order, row)).collect();
     let when = |version: i64| (version > 0).then_some(now);
     let state = |version: i64, template: &Template, order: &str| (version > 0).then(|| template.fill(order));
-    let mut transaction = connection.begin().await?;
-    sqlx::query(include_str!("../../../../projector/src/read_model/write_orders.sql"))
+    let (places, ends): (Vec<_>, Vec<_>) = moved.iter().unzip();
+    let (topics, partitions): (Vec<&str>, Vec<i32>) = places.into_iter().copied().unzip();
+    let begun: Vec<_> = rows.iter().filter(|(.., row)| row.is_new).collect();
+    let stocks: Vec<_> = stocks.iter().collect();
+    sqlx::query(include_str!("view.sql"))
         .bind(column(&rows, |(_, order, _)| *order))
         .bind(column(&rows, |(.., row)| row.order))
         .bind(column(&rows, |(.., row)| row.reservation))
@@ -154,34 +155,31 @@ async fn commit(
         .bind(column(&rows, |(.., row)| status(row.order)))
         .bind(column(&rows, |(.., row)| (row.order > 0).then_some("u1")))
         .bind(column(&rows, |(.., row)| when(row.order)))
-        .execute(&mut *transaction)
+        .bind(column(&begun, |_| "SKU-1"))
+        .bind(column(&begun, |_| now))
+        .bind(column(&begun, |(_, order, _)| *order))
+        .bind(column(&stocks, |(sku, _)| sku.as_str()))
+        .bind(column(&stocks, |(_, version)| **version))
+        .bind(column(&stocks, |_| now))
+        .bind(column(&stocks, |_| 1_000_i64))
+        .bind(column(&stocks, |_| 10_i64))
+        .bind(column(told, |event| event.order))
+        .bind(column(told, |event| event.topic))
+        .bind(column(told, |event| event.sequence))
+        .bind(column(told, |event| event.event_id))
+        .bind(column(told, |event| event.key.as_str()))
+        .bind(column(told, |event| event.event_type.as_str()))
+        .bind(column(told, |_| "floor"))
+        .bind(column(told, |_| now))
+        .bind(column(told, |event| event.position))
+        .bind(column(told, |event| event.event_id))
+        .bind(column(told, |event| event.data.as_str()))
+        .bind(column(told, |_| 1_i32))
+        .bind(topics)
+        .bind(partitions)
+        .bind(ends.into_iter().copied().collect::<Vec<i64>>())
+        .execute(connection)
         .await?;
-    let begun: Vec<_> = rows.iter().filter(|(.., row)| row.is_new).collect();
-    if !begun.is_empty() {
-        sqlx::query("insert into order_sku (sku, created_at, order_id) select 'SKU-1', $1, order_id from unnest($2::uuid[]) as order_id")
-            .bind(now)
-            .bind(column(&begun, |(_, order, _)| *order))
-            .execute(&mut *transaction)
-            .await?;
-    }
-    if !stocks.is_empty() {
-        stock(&mut transaction, stocks, now).await?;
-    }
-    timeline(&mut transaction, told, now).await?;
-    let (places, ends): (Vec<_>, Vec<_>) = moved.iter().unzip();
-    let (topics, partitions): (Vec<&str>, Vec<i32>) = places.into_iter().copied().unzip();
-    sqlx::query(
-        r#"update position as stands
-         set next = move."to"
-         from unnest($1::text[], $2::int[], $3::bigint[]) as move (topic, partition, "to")
-         where stands.topic = move.topic and stands.partition = move.partition"#,
-    )
-    .bind(topics)
-    .bind(partitions)
-    .bind(ends.into_iter().copied().collect::<Vec<i64>>())
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
     Ok(())
 }
 
@@ -192,46 +190,4 @@ fn status(version: i64) -> Option<&'static str> {
         2 | 3 => Some("confirmed"),
         _ => Some("completed"),
     }
-}
-
-async fn stock(
-    connection: &mut PgConnection,
-    stocks: &BTreeMap<String, i64>,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let stocks: Vec<_> = stocks.iter().collect();
-    sqlx::query(
-        "insert into stock_view as known (sku, version, at, on_hand, reserved)
-         select sku, version, $1, 1000, 10 from unnest($2::text[], $3::bigint[]) as new (sku, version)
-         on conflict (sku) do update
-         set version = excluded.version, at = excluded.at
-         where known.version < excluded.version",
-    )
-    .bind(now)
-    .bind(column(&stocks, |(sku, _)| sku.as_str()))
-    .bind(column(&stocks, |(_, version)| **version))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn timeline(connection: &mut PgConnection, told: &[Told], now: Timestamp) -> anyhow::Result<()> {
-    sqlx::query(
-        "insert into timeline (order_id, topic, sequence, event_id, key, type, service, time, position, cause, data, deliveries)
-         select order_id, topic, sequence, event_id, key, type, 'floor', $1, position, event_id, data, 1
-         from unnest($2::uuid[], $3::text[], $4::bigint[], $5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::text[])
-           as new (order_id, topic, sequence, event_id, key, type, position, data)",
-    )
-    .bind(now)
-    .bind(column(told, |event| event.order))
-    .bind(column(told, |event| event.topic))
-    .bind(column(told, |event| event.sequence))
-    .bind(column(told, |event| event.event_id))
-    .bind(column(told, |event| event.key.as_str()))
-    .bind(column(told, |event| event.event_type.as_str()))
-    .bind(column(told, |event| event.position))
-    .bind(column(told, |event| event.data.as_str()))
-    .execute(connection)
-    .await?;
-    Ok(())
 }
