@@ -51,7 +51,7 @@ pub fn main<E: Args, S>(
     if let Err(stop) = telemetry::start(&settings) {
         stop.exit();
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             error!(%error, "the runtime cannot start");

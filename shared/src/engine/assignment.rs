@@ -32,10 +32,13 @@ impl<D: Decider> Run<D> {
                 info!(partitions = positions.len(), held_keys = held.len(), "assigned");
                 let _ = reply.send(positions);
                 self.readiness.found(PARTITIONS);
+                self.relay
+                    .set_alone((0..self.partitions).all(|partition| self.execute.owns_partition(partition)));
             }
             Change::Revoked { reply } => {
                 failpoint::pass("rebalance", "revoked");
                 give_up(&mut self.execute, &mut self.gather);
+                self.relay.set_alone(false);
                 self.operator.reassigned();
                 self.readiness.found(TOPICS);
                 self.lag.clear(&self.metrics);

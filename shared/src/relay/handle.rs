@@ -50,6 +50,7 @@ pub(super) struct Inside {
     pub(super) work: Arc<Notify>,
     committed: Mutex<Committed>,
     leads: AtomicBool,
+    alone: AtomicBool,
     letters: AtomicBool,
     backlog: AtomicI64,
     state: Mutex<State>,
@@ -70,6 +71,7 @@ impl RelayHandle {
             work: Arc::new(Notify::new()),
             committed: Mutex::default(),
             leads: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
             letters: AtomicBool::new(true),
             backlog: AtomicI64::new(0),
             state: Mutex::new(State::Waiting { reason: "it has not begun".into() }),
@@ -102,6 +104,11 @@ impl RelayHandle {
     pub fn wake_letters(&self) {
         self.inside.letters.store(true, Ordering::Release);
         self.inside.work.notify_one();
+    }
+
+    /// Whether nobody else has a partition of this service, so that nobody else appends but for a command over HTTP.
+    pub fn set_alone(&self, alone: bool) {
+        self.inside.alone.store(alone, Ordering::Relaxed);
     }
 
     /// Events that the broker has not acknowledged, whichever replica publishes them. At most a second old.
@@ -154,6 +161,10 @@ impl Inside {
         if !leads {
             self.take_committed();
         }
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_backlog(&self, backlog: i64) {

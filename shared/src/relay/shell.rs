@@ -27,6 +27,8 @@ use crate::{
 
 /// How long what another replica committed can go unnoticed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// The same while no other replica has a partition, or there are no events to look for.
+const LOOK_INTERVAL_ALONE: Duration = Duration::from_millis(250);
 /// The same for dead letters, which nobody waits for.
 const LOOK_AT_LETTERS_INTERVAL: Duration = Duration::from_secs(1);
 /// How much is published twice after a crash, in time.
@@ -181,7 +183,7 @@ impl Shell {
         }
         if !entries.is_empty() {
             // Until then this process tells of what it commits, and of a hole in it by what comes after.
-            self.next.look = Instant::now() + LOOK_INTERVAL;
+            self.next.look = Instant::now() + self.look_interval();
             self.step(Lane::Events, Input::Committed(entries));
         }
         if let Some(end) = committed.dropped {
@@ -190,6 +192,11 @@ impl Shell {
         if self.inside.take_letters() {
             self.step(Lane::DeadLetters, Input::Look);
         }
+    }
+
+    fn look_interval(&self) -> Duration {
+        let is_alone = self.inside.is_alone() || self.settings.topics.is_empty();
+        if is_alone { LOOK_INTERVAL_ALONE } else { LOOK_INTERVAL }
     }
 
     fn take_reports(&mut self) {
@@ -217,7 +224,8 @@ impl Shell {
 
     async fn take_timers(&mut self, session: &mut Session) -> Result<(), SessionError> {
         let now = Instant::now();
-        if due(&mut self.next.look, LOOK_INTERVAL, now) {
+        let look_interval = self.look_interval();
+        if due(&mut self.next.look, look_interval, now) {
             self.step(Lane::Events, Input::Look);
         }
         if due(&mut self.next.letters, LOOK_AT_LETTERS_INTERVAL, now) {
