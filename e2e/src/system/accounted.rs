@@ -1,6 +1,6 @@
 //! What the clients were told, and what was planted, compared with what is there.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::json;
 use shared::contract::{dead_letter::header, envelope::Raw, topics::Topic};
@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(200);
 
 impl System {
     /// What was accepted ends, what was refused is not there, each planted message is a dead letter of each of its
-    /// readers, and no other message is one, but for a cancel of an order that nobody created in time.
+    /// readers, and no other message since the load began is one, but for a cancel of an order that nobody created in time.
     ///
     /// # Panics
     /// Where that is not so within 200 seconds.
@@ -36,6 +36,7 @@ impl System {
             .on(Topic::DeadLetters)
             .iter()
             .filter(|raw| !id(raw).is_some_and(|id| wanted.contains_key(&id)) && !is_of_nobody(raw, load))
+            .filter(|raw| self.died(raw).is_none_or(|died| died.timestamp_ms >= load.begun_ms))
             .map(|raw| format!("{:?}", raw.headers))
             .collect();
         assert!(good.is_empty(), "good messages are dead letters: {good:?}");
@@ -58,6 +59,15 @@ impl System {
     async fn in_time(&self, mut is_so: impl AsyncFnMut() -> bool, otherwise: impl Fn() -> String) {
         let waiting = until("what must come", LIMIT * 2, async || is_so().await.then_some(()));
         assert!(tokio::time::timeout(LIMIT, waiting).await.is_ok(), "{}", otherwise());
+    }
+
+    /// The message of a letter, where it is on its topic.
+    fn died(&self, letter: &Raw) -> Option<Arc<Raw>> {
+        let text = |name| letter.headers.text(name);
+        let topic = Topic::parse(text(header::TOPIC)?)?;
+        let (partition, offset) =
+            (text(header::PARTITION)?.parse().ok()?, text(header::OFFSET)?.parse().ok()?);
+        self.seen.on(topic).into_iter().find(|raw| (raw.partition, raw.offset) == (partition, offset))
     }
 
     fn letters_on_topic(&self) -> BTreeSet<Uuid> {

@@ -69,6 +69,8 @@ pub struct Load {
     pub journal: Journal,
     /// Messages given to the broker or over HTTP.
     pub said: u64,
+    /// What was on a topic before is others'.
+    pub(super) begun_ms: i64,
     rng: StdRng,
     skus: Vec<String>,
     last: Vec<Uuid>,
@@ -134,6 +136,7 @@ impl Load {
             mix,
             journal: Journal::default(),
             said: 0,
+            begun_ms: Utc::now().timestamp_millis(),
             rng,
             skus,
             last: Vec::new(),
