@@ -28,7 +28,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 pub use addresses::{Addresses, ServiceAddresses, addresses};
@@ -175,5 +175,8 @@ fn nothing_in(dir: &Path) -> anyhow::Error {
 
 fn name_and_value(text: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = text.split_once('=').context("a setting looks like NAME=VALUE")?;
+    if services::OURS.contains(&name) {
+        bail!("{name} is set for each process anew");
+    }
     Ok((name.to_owned(), value.to_owned()))
 }

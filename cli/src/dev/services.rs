@@ -159,22 +159,27 @@ fn instance(service: &Service) -> String {
     }
 }
 
-/// Ours come last: what a caller sets is for the rest. Another payment provider than ours can be named.
+/// Set for each process anew, so nobody else can.
+pub(super) const OURS: [&str; 5] =
+    ["KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "HTTP_ADDR", "ADMIN_ADDR", "INSTANCE_ID"];
+
+/// What is asked for goes before our defaults: another mode, another payment provider.
 fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut settings = BTreeMap::from([("LOG_FORMAT".to_owned(), "text".to_owned())]);
+    let defaults = [("LOG_FORMAT", "text"), ("FULFIL_MODE", "development")];
+    let mut settings: BTreeMap<_, _> =
+        defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let provider =
         state.provider.as_ref().map(|provider| (PROVIDER_SETTING.to_owned(), provider_url(provider)));
     settings.extend(provider);
     settings.extend(state.environment.clone());
     let ours = [
-        ("FULFIL_MODE", "development".to_owned()),
-        ("KAFKA_BOOTSTRAP_SERVERS", state.kafka.bootstrap.clone()),
-        ("DATABASE_URL", database_url(&through(state), &service.name)?),
-        ("HTTP_ADDR", format!("127.0.0.1:{}", service.http_port)),
-        ("ADMIN_ADDR", format!("127.0.0.1:{}", service.admin_port)),
-        ("INSTANCE_ID", format!("{}-{}", service.name, service.replica)),
+        state.kafka.bootstrap.clone(),
+        database_url(&through(state), &service.name)?,
+        format!("127.0.0.1:{}", service.http_port),
+        format!("127.0.0.1:{}", service.admin_port),
+        format!("{}-{}", service.name, service.replica),
     ];
-    settings.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    settings.extend(OURS.map(str::to_owned).into_iter().zip(ours));
     Ok(settings)
 }
 
@@ -227,4 +232,28 @@ async fn answers_ok(url: String) -> Result<(), String> {
     let status = answer.status();
     let said = answer.text().await.unwrap_or_default();
     Err(format!("{status} {}", said.chars().take(200).collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_goes_before_our_defaults_and_not_before_our_addresses() {
+        let service = Service {
+            name: "order-service".to_owned(),
+            replica: 0,
+            http_port: 1,
+            admin_port: 2,
+            programs: None,
+            process: None,
+        };
+        let mut state = State::default();
+        assert_eq!(settings(&service, &state).unwrap()["FULFIL_MODE"], "development");
+        let asked = [("FULFIL_MODE", "production"), ("HTTP_ADDR", "127.0.0.1:3")];
+        state.environment = asked.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let settings = settings(&service, &state).unwrap();
+        assert_eq!(settings["FULFIL_MODE"], "production");
+        assert_eq!(settings["HTTP_ADDR"], "127.0.0.1:1");
+    }
 }

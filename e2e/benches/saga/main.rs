@@ -10,8 +10,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Parser;
 
-use floor::Floor;
+use floor::{Floor, Story};
 use product::Product;
+use table::Round;
 
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
@@ -49,24 +50,28 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 async fn measure(arguments: &Arguments, product: &Product) -> anyhow::Result<()> {
     let status = product.status().await?;
-    // A cold broker takes twice the time: the first run of each is thrown away.
+    let round = async |orders: usize, rate: Option<f64>, load: &[&str]| {
+        let floor = |story| floor::run(&status, Floor { story, orders, rate });
+        anyhow::Ok(Round {
+            seven: floor(Story::Seven).await?,
+            twelve: floor(Story::Twelve).await?,
+            ours: product.load(load).await?,
+        })
+    };
     let (mut saturated, mut paced) = (Vec::new(), Vec::new());
     for run in 0..=arguments.runs {
-        let floor = floor::run(&status, Floor { orders: arguments.orders, rate: None }).await?;
-        let ours = product.load(&["--orders", &arguments.orders.to_string()]).await?;
-        table::tell(if run == 0 { "warm-up" } else { "saturated" }, &floor, &ours);
-        if run > 0 {
-            saturated.push((floor, ours));
-        }
+        let measured = round(arguments.orders, None, &["--orders", &arguments.orders.to_string()]).await?;
+        // A cold broker takes twice the time: the first run of each is thrown away.
+        table::tell(if run == 0 { "warm-up" } else { "saturated" }, &measured);
+        saturated.extend((run > 0).then_some(measured));
     }
     for _ in 0..arguments.runs {
         let orders = (arguments.rate * arguments.seconds as f64) as usize;
-        let floor = floor::run(&status, Floor { orders, rate: Some(arguments.rate) }).await?;
-        let rate = format!("{}/s", arguments.rate);
-        let duration = format!("{}s", arguments.seconds);
-        let ours = product.load(&["--rate", &rate, "--duration", &duration]).await?;
-        table::tell("paced", &floor, &ours);
-        paced.push((floor, ours));
+        let (rate, duration) = (format!("{}/s", arguments.rate), format!("{}s", arguments.seconds));
+        let measured =
+            round(orders, Some(arguments.rate), &["--rate", &rate, "--duration", &duration]).await?;
+        table::tell("paced", &measured);
+        paced.push(measured);
     }
     table::summary("saturated", &saturated);
     table::summary(&format!("at {} orders/s", arguments.rate), &paced);

@@ -17,17 +17,19 @@ pub(crate) struct Product {
 }
 
 impl Product {
-    /// Anew, with the payment provider in the process of payment-service.
+    /// Anew, as in production, with the payment provider in the process of payment-service.
     pub(crate) async fn start(dir: &Path) -> anyhow::Result<Self> {
         // The programs lie beside the folder of this one.
         let us = std::env::current_exe()?;
         let program = us.ancestors().nth(2).context("this program lies in a target folder")?.join("fulfil");
         dev::down(dir, true, false).await?;
-        let environment = BTreeMap::from([("PAYMENT_PROVIDER".to_owned(), "simulated".to_owned())]);
+        // In development mode each service reads its own topic too.
+        let environment = [("PAYMENT_PROVIDER", "simulated"), ("FULFIL_MODE", "production")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let options = Options {
             dir: dir.to_owned(),
             ports: Ports::Auto,
-            environment,
+            environment: BTreeMap::from(environment),
             progress: true,
             ..Options::default()
         };

@@ -15,3 +15,4 @@ mod view;
 mod run;
 
 pub(crate) use run::{Figures, Floor, run};
+pub(crate) use story::Story;

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     place::{Publisher, Reader},
-    story::{self, Step, Writer, now},
+    story::{self, Step, Story, Writer, now},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,7 @@ struct Follows {
 /// Runs on a thread of its own until it is stopped.
 pub(super) fn run(
     role: Role,
+    story: Story,
     broker: &BrokerSettings,
     database: &str,
     stopped: &Arc<AtomicBool>,
@@ -112,16 +113,27 @@ pub(super) fn run(
             let Some(topic) = topic_of(message.topic(), role) else { return };
             moved.insert((topic, message.partition()), message.offset() + 1);
             let Some((text, order, cause, message_type)) = header(message) else { return };
+            let seven = story == Story::Seven;
             let follows = match (role, message_type) {
                 (Role::Order, story::CREATE) => just(&story::CREATED),
                 (Role::Order, "fulfil.payment.authorized.v1") => just(&story::CONFIRMED),
                 (Role::Order, "fulfil.stock.committed.v1" | "fulfil.payment.captured.v1") => {
                     let count = receipts.entry(order).or_default();
                     *count += 1;
-                    just(if *count == 1 { &story::PROGRESSED } else { &story::COMPLETED })
+                    match *count {
+                        1 if seven => return,
+                        1 => just(&story::PROGRESSED),
+                        _ => just(&story::COMPLETED),
+                    }
                 }
-                (Role::Inventory, "fulfil.order.created.v2") => just(&story::RESERVED),
-                (Role::Inventory, "fulfil.order.confirmed.v1") => just(&story::COMMITTED),
+                (Role::Inventory, "fulfil.order.created.v2") => {
+                    just(if seven { &story::RESERVED[..1] } else { &story::RESERVED })
+                }
+                (Role::Inventory, "fulfil.order.confirmed.v1") => {
+                    just(if seven { &story::COMMITTED[..1] } else { &story::COMMITTED })
+                }
+                (Role::Payment, "fulfil.stock.reserved.v1") if seven => just(&story::AUTHORIZED),
+                (Role::Payment, "fulfil.order.confirmed.v1") if seven => just(&story::CAPTURED),
                 (Role::Payment, "fulfil.stock.reserved.v1") => {
                     Follows { now: &story::REQUESTED, next: Some(&story::AUTHORIZED) }
                 }

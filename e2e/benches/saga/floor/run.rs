@@ -29,7 +29,7 @@ use super::{
     place::Publisher,
     position,
     role::{self, Role},
-    story::{CREATE, Template, now},
+    story::{CREATE, Story, Template, now},
     topics,
     view::{self, Seen},
 };
@@ -41,6 +41,7 @@ const VIEW: &str = "floor_view";
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Floor {
+    pub(crate) story: Story,
     pub(crate) orders: usize,
     /// Evenly, so many a second. `None`: all commands are on the topic before the roles begin.
     pub(crate) rate: Option<f64>,
@@ -76,7 +77,7 @@ pub(crate) async fn run(status: &Status, floor: Floor) -> anyhow::Result<Figures
     for role in Role::ALL {
         let (broker, database) = (broker.clone(), databases[role.database()].clone());
         let stopped = Arc::clone(&stopped);
-        threads.push(thread::spawn(move || role::run(role, &broker, &database, &stopped)));
+        threads.push(thread::spawn(move || role::run(role, floor.story, &broker, &database, &stopped)));
     }
     let (broker, database) = (broker.clone(), databases[VIEW].clone());
     let (in_view, stop) = (Arc::clone(&seen), Arc::clone(&stopped));

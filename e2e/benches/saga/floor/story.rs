@@ -1,4 +1,5 @@
-//! What follows what when an order completes: twelve events. The payloads are the product's samples with another id.
+//! What follows what when an order completes: twelve events, or seven without those that only the product's guarantees
+//! need. The payloads are the product's samples with another id.
 
 use std::collections::HashMap;
 
@@ -16,6 +17,15 @@ use uuid::Uuid;
 /// Stock is of one sku among so many.
 pub(super) const SKUS: usize = 100;
 const SAMPLE_SKU: &str = "SKU-1";
+
+/// How much is told of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Story {
+    /// As the product tells it.
+    Twelve,
+    /// Without intents, movements of stock and the first of two receipts.
+    Seven,
+}
 
 /// A step of the story: a type, and whose stream it is appended to.
 #[derive(Clone, Copy)]
