@@ -33,6 +33,10 @@ pub struct Gather<D: Decider> {
     pub(super) put_back: VecDeque<Input<D>>,
     pub timers: Timers,
     pub(super) brake: Brake,
+    /// Messages of which nothing is made but that they were read. Many of a service's are such, and to write down for
+    /// each that it was read costs as much as an append: they go with the next batch that makes something, or at the next tick.
+    parked: Vec<Input<D>>,
+    is_parked_long: bool,
     /// A change of the assignment: after the batch.
     pub change: Option<Change>,
     /// A message that must be taken alone.
@@ -62,6 +66,8 @@ impl<D: Decider> Gather<D> {
             put_back: VecDeque::new(),
             timers: Timers::default(),
             brake: Brake::default(),
+            parked: Vec::new(),
+            is_parked_long: false,
             change: None,
             stash: None,
             deaf: false,
@@ -71,8 +77,34 @@ impl<D: Decider> Gather<D> {
         }
     }
 
-    /// Takes what is there.
+    /// Takes what is there, behind what was parked.
     pub fn take(&mut self, inputs: &mut Vec<Input<D>>) {
+        self.take_new(inputs);
+        if !inputs.is_empty() || self.is_parked_long {
+            self.take_parked(inputs);
+        }
+    }
+
+    pub(super) fn take_parked(&mut self, inputs: &mut Vec<Input<D>>) {
+        inputs.splice(..0, self.parked.drain(..));
+    }
+
+    /// Whether messages may wait of which nothing is made. That one of a partition whose runs died was finished is told
+    /// at once.
+    pub fn may_park(&self) -> bool {
+        self.careful.is_empty() && !self.is_parked_long
+    }
+
+    pub fn park(&mut self, inputs: Vec<Input<D>>) {
+        self.parked = inputs;
+    }
+
+    /// Now and then: what is parked waits no longer.
+    pub fn tick(&mut self) {
+        self.is_parked_long = !self.parked.is_empty();
+    }
+
+    fn take_new(&mut self, inputs: &mut Vec<Input<D>>) {
         if inputs.is_empty()
             && !self.brake.on(Instant::now())
             && let Some(raw) = self.stash.take()
@@ -137,6 +169,7 @@ impl<D: Decider> Gather<D> {
 
     /// After a batch: what is in flight no longer, what is due at once, what was cut off. Leaves the rest to the shell.
     pub fn settle(&mut self, outcome: &mut Outcome<D>) {
+        self.is_parked_long = false;
         self.timers.settled(&outcome.settled);
         for task in outcome.due.drain(..) {
             self.timers.take_where_room(task);
@@ -156,6 +189,8 @@ impl<D: Decider> Gather<D> {
     /// The partitions are another's.
     pub(super) fn revoke(&mut self) {
         self.timers.revoke();
+        self.parked.clear();
+        self.is_parked_long = false;
         self.stash = None;
         self.careful.clear();
         self.starts.clear();

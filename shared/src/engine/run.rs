@@ -41,7 +41,8 @@ use crate::{
     },
 };
 
-/// How often due tasks are looked for. Those that this process makes itself are taken at once.
+/// How often due tasks are looked for, and how long what is parked waits. Tasks that this process makes itself are taken at
+/// once.
 const TICK: Duration = Duration::from_millis(100);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const TAIL_MAX: i64 = 5_000;
@@ -117,8 +118,16 @@ impl<D: Decider> Run<D> {
                 self.look_for_tasks().await?;
                 self.watch();
                 self.listen().await?;
+                self.gather.tick();
                 ticked = tokio::time::Instant::now();
             }
+        }
+        // So that the next run begins where this one ends.
+        self.gather.tick();
+        let mut parked = Vec::new();
+        self.gather.take_parked(&mut parked);
+        if !parked.is_empty() {
+            offsets.extend(self.batch(parked, &calls).await?);
         }
         if !offsets.is_empty() {
             self.consumer.commit(offsets.into_iter().collect());
@@ -157,6 +166,12 @@ impl<D: Decider> Run<D> {
                     self.execute.loaded(loaded)
                 }
                 Step::Append(append) => {
+                    if self.gather.may_park()
+                        && let Some(inputs) = self.execute.withdraw()
+                    {
+                        self.gather.park(inputs);
+                        return Ok(Vec::new());
+                    }
                     let path = if append.letters.is_empty() { path } else { "letter" };
                     failpoint::pass(path, "decided");
                     let write = async |connection: &mut sqlx::PgConnection| {

@@ -27,6 +27,9 @@ use crate::{
     task,
 };
 
+/// They are decoded again.
+const WITHDRAWN_MAX: usize = 100;
+
 pub struct ExecuteSettings {
     pub mode: Mode,
     /// Of every topic.
@@ -264,6 +267,18 @@ impl<D: Decider> Execute<D> {
             _ => retry(batch),
         }
         batch.decided.settled.push(task.id);
+    }
+
+    /// Instead of the append that was asked for: gives back a few messages of which nothing is made, as if they had not come
+    /// yet. `None`: there is something to append, or somebody waits.
+    pub fn withdraw(&mut self) -> Option<Vec<Input<D>>> {
+        let batch = self.batch.take_if(|batch| {
+            batch.asked.only_moves()
+                && batch.attempts == 1
+                && batch.items.len() <= WITHDRAWN_MAX
+                && batch.items.iter().all(|item| matches!(item.input, Input::Message(_)))
+        })?;
+        Some(batch.items.into_iter().map(|item| item.input).collect())
     }
 
     pub fn appended(&mut self, appended: &Appended) -> Step<D> {

@@ -42,6 +42,20 @@ pub struct Append {
     pub snapshots: Vec<Snapshot>,
 }
 
+impl Append {
+    /// Nothing was made of what was read: a crash may forget it, and it can wait for a batch that makes something.
+    pub fn only_moves(&self) -> bool {
+        self.events.is_empty()
+            && self.held.is_empty()
+            && self.unheld.is_empty()
+            && self.letters.is_empty()
+            && self.tasks.is_empty()
+            && self.tasks_done.is_empty()
+            && self.begun.is_empty()
+            && self.snapshots.is_empty()
+    }
+}
+
 /// The consumer's next offset of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Move {

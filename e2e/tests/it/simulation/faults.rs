@@ -1,7 +1,7 @@
 //! What the simulation does to the system, by name. A run of many seeds in which one of them never happened has not
 //! tried it, and fails.
 
-pub(super) const ALL: [&str; 39] = [
+pub(super) const ALL: [&str; 40] = [
     // Postgres
     "append refused: the log moved",
     "append refused: fenced",
@@ -33,6 +33,7 @@ pub(super) const ALL: [&str; 39] = [
     "frozen for a moment",
     "frozen past its session",
     "zombie decided a batch",
+    "batch parked",
     "relay took the lead",
     "relay lost the lead",
     // The world outside

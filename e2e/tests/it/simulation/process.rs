@@ -211,6 +211,7 @@ impl<D: Service> Process<D> {
             _ => {}
         }
         if std::mem::take(&mut self.tick_is_due) {
+            self.gather.tick();
             self.look_for_tasks(env);
         }
         Ok(())

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use self::sample::{Command, DEADLINE, PANICS, Sample};
-use super::{Execute, ExecuteSettings, Input, Outcome};
+use super::{Execute, ExecuteSettings, Input, Outcome, Step};
 use crate::{
     consumer::Position,
     contract::{
@@ -212,6 +212,43 @@ fn a_message_that_comes_again_changes_nothing() {
         (1, 1),
         "the same offset is not taken, the same content is"
     );
+}
+
+#[test]
+fn a_batch_of_which_nothing_is_made_can_wait_and_comes_to_the_same() {
+    let mut world = World::new();
+    let (create, again) = (world.create(order(1)), world.create(order(1)));
+    let authorized = world.authorized(order(1));
+    world.take(vec![create]);
+    let begin = |world: &mut World, messages: &[Raw]| {
+        let inputs = messages.iter().cloned().map(Input::Message).collect();
+        assert!(matches!(world.execute.begin(inputs, now()), Step::Append(_)), "all of it is cached");
+    };
+    begin(&mut world, std::slice::from_ref(&again));
+    let waiting = world.execute.withdraw().unwrap();
+    assert!(matches!(&waiting[..], [Input::Message(raw)] if raw.offset == again.offset));
+    assert!(world.execute.withdraw().is_none(), "it was given back");
+    let place = (again.topic, again.partition);
+    let next = |world: &World| world.execute.positions().find(|(known, _)| *known == place).unwrap().1;
+    assert_eq!(next(&world), Some(again.offset), "it is as if it had not come");
+    let outcome = world.run(waiting.into_iter().chain([Input::Message(authorized)]).collect());
+    assert_eq!((outcome.messages, outcome.duplicates), (2, 0));
+    assert_eq!(world.types(), ["created", "confirmed"]);
+    assert_eq!(next(&world), Some(again.offset + 1));
+}
+
+#[test]
+fn a_batch_of_which_something_is_made_or_for_which_somebody_waits_does_not_wait() {
+    let mut world = World::new();
+    let (create, cancel) = (world.create(order(1)), world.cancel(order(2)));
+    for message in [create, cancel] {
+        let mut step = world.execute.begin(vec![Input::Message(message)], now());
+        if let Step::Load(load) = step {
+            step = world.execute.loaded(world.model.load(&load));
+        }
+        assert!(matches!(step, Step::Append(_)));
+        assert!(world.execute.withdraw().is_none());
+    }
 }
 
 #[test]
@@ -489,7 +526,7 @@ fn a_batch_that_the_database_does_not_take_is_halved_down_to_the_one_message() {
     // The model refuses whatever has an event of order 2.
     for _ in 0..100 {
         step = match step {
-            super::Step::Append(append) => {
+            Step::Append(append) => {
                 let bad = append.events.iter().any(|event| event.stream.key() == order(2).to_string());
                 if bad {
                     world.execute.faulty("invalid byte sequence").unwrap()
@@ -498,11 +535,11 @@ fn a_batch_that_the_database_does_not_take_is_halved_down_to_the_one_message() {
                     world.execute.appended(&appended)
                 }
             }
-            super::Step::Load(load) => world.execute.loaded(crate::log::Loaded {
+            Step::Load(load) => world.execute.loaded(crate::log::Loaded {
                 streams: load.streams.into_iter().map(|stream| (stream, None, Vec::new())).collect(),
                 ..Default::default()
             }),
-            super::Step::Done(outcome) => {
+            Step::Done(outcome) => {
                 letters += outcome.letters;
                 done.push(outcome.messages);
                 if outcome.put_back.is_empty() {
@@ -562,14 +599,14 @@ fn more_that_is_too_early_than_is_read_at_once_is_released_all_the_same() {
         let mut step = world.execute.begin(inputs, now());
         due = loop {
             step = match step {
-                super::Step::Fetch(fetch) => world.execute.fetched(world.model.fetch(&fetch, 3)),
-                super::Step::Load(load) => world.execute.loaded(world.model.load(&load)),
-                super::Step::Append(append) => {
+                Step::Fetch(fetch) => world.execute.fetched(world.model.fetch(&fetch, 3)),
+                Step::Load(load) => world.execute.loaded(world.model.load(&load)),
+                Step::Append(append) => {
                     let appended = world.model.append(&append, now()).unwrap();
                     world.execute.appended(&appended)
                 }
-                super::Step::Tail { .. } => panic!("nobody else appends"),
-                super::Step::Done(outcome) => break outcome.due,
+                Step::Tail { .. } => panic!("nobody else appends"),
+                Step::Done(outcome) => break outcome.due,
             };
         };
     }

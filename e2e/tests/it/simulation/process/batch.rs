@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::{
-    execute::{Fetch, Fetched, Outcome, Step},
+    execute::{Execute, Fetch, Fetched, Outcome, Step},
     log::Appended,
 };
 
@@ -81,7 +81,18 @@ impl<D: Service> Process<D> {
         let mut reading = Reading::default();
         let query = match step {
             Step::Load(load) => Query::Load(load),
-            Step::Append(append) => Query::Append(Arc::unwrap_or_clone(append)),
+            Step::Append(append) => {
+                if self.gather.may_park()
+                    && let Some(inputs) = self.execute.as_mut().and_then(Execute::withdraw)
+                {
+                    env.faults.count("batch parked");
+                    self.gather.park(inputs);
+                    self.doing = Doing::Nothing;
+                    self.go_on(env);
+                    return Ok(());
+                }
+                Query::Append(Arc::unwrap_or_clone(append))
+            }
             Step::Tail { after, .. } => Query::Tail { after },
             Step::Fetch(fetch) => {
                 reading.fetch = fetch;
@@ -120,11 +131,15 @@ impl<D: Service> Process<D> {
         if outcome.fenced {
             self.consumer.assign_again(env);
         }
-        self.wake(env, 2);
         self.relay.wake(env, 5);
-        self.consumer.poll_soon(env, 5);
-        // What this batch owes may be due soon.
-        self.tick_soon(env, 100);
+        self.go_on(env);
         Ok(())
+    }
+
+    fn go_on(&mut self, env: &mut Env) {
+        self.wake(env, 2);
+        self.consumer.poll_soon(env, 5);
+        // What this batch owes may be due soon, and what is parked waits for it.
+        self.tick_soon(env, 100);
     }
 }
