@@ -15,7 +15,7 @@ use shared::{
     process::{PARTITIONS, TOPICS},
     shutdown::Shutdown,
 };
-use tokio::time::interval;
+use tokio::time::{interval, sleep_until};
 use tracing::error;
 
 use super::projection::{Came, Projection};
@@ -24,6 +24,9 @@ use super::projection::{Came, Projection};
 pub const BATCH_MAX: usize = 1_000;
 /// What they may have together.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// From the beginning of one batch to that of the next, at least: a row is read by people, and the events of an order come a
+/// few milliseconds apart at a low rate, each a batch of its own else.
+const PACE: Duration = Duration::from_millis(5);
 /// How often we look how far we are behind, and whether the relay goes on, and tell the lag tools.
 const WATCH: Duration = Duration::from_secs(1);
 /// How long an operator waits, at most.
@@ -44,7 +47,9 @@ pub async fn run(
     let mut behind = Lag::default();
     let (mut watch, mut listen) = (interval(WATCH), interval(LISTEN));
     let mut offsets: HashMap<Place, i64> = HashMap::new();
+    let mut next_batch = Instant::now();
     loop {
+        let is_early = Instant::now() < next_batch;
         let next = tokio::select! {
             // Also under load, and while the brake is on.
             biased;
@@ -73,10 +78,12 @@ pub async fn run(
                 }
                 continue;
             }
-            next = heard.next(!brake.on(Instant::now())) => next,
+            next = heard.next(!is_early && !brake.on(Instant::now())) => next,
+            () = sleep_until(next_batch.into()), if is_early => continue,
         };
         let came = match next.context("the consumer thread is gone")? {
             Next::Message(raw) => {
+                next_batch = Instant::now() + PACE;
                 let messages = gather(raw, &mut heard, brake.batch(BATCH_MAX));
                 messages.iter().for_each(|raw| behind.taken(raw));
                 projection.take(messages).await
