@@ -165,7 +165,13 @@ pub(super) const OURS: [&str; 5] =
 
 /// What is asked for goes before our defaults: another mode, another payment provider.
 fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String, String>> {
-    let defaults = [("LOG_FORMAT", "text"), ("FULFIL_MODE", "development")];
+    let defaults = [
+        ("LOG_FORMAT", "text"),
+        ("FULFIL_MODE", "development"),
+        // One heap, which gives back what it does not need: these processes work on one thread.
+        ("MALLOC_ARENA_MAX", "1"),
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ];
     let mut settings: BTreeMap<_, _> =
         defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let provider =

@@ -18,7 +18,7 @@ use crate::view::{
     stock::StockRow,
 };
 
-const ORDERS_MAX: usize = 10_000;
+const ORDERS_MAX: usize = 5_000;
 const STOCKS_MAX: usize = 10_000;
 
 pub(super) struct Known {

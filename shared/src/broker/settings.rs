@@ -182,10 +182,11 @@ impl BrokerSettings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", "4096")
+            // A few batches: each megabyte here is one of every process.
+            .set("queued.min.messages", "4000")
+            .set("queued.max.messages.kbytes", "2048")
             // The default of a second makes hiccups of a second whenever the local queue was full.
-            .set("fetch.queue.backoff.ms", "20")
+            .set("fetch.queue.backoff.ms", "10")
             // The latency of a quiet topic.
             .set("fetch.wait.max.ms", "100")
             .set("check.crcs", "true");

@@ -33,7 +33,8 @@ use crate::{
     telemetry::Metrics,
 };
 
-const CACHE_STREAMS_MAX: usize = 100_000;
+/// About a kilobyte each. More orders than that are read again at each of their events.
+const CACHE_STREAMS_MAX: usize = 20_000;
 const SNAPSHOT_EVERY: i64 = 200;
 /// Whether it was compared with its topics.
 const LOG: &str = "log";
@@ -152,7 +153,7 @@ async fn serve<D: Decider>(
     let (consumer, heard) = Consumer::start(ConsumerSettings {
         client: broker.consumer(D::NAME, &settings.instance_id),
         topics: topics_read::<D>(settings.fulfil_mode),
-        messages_max: BATCH_MAX * 4,
+        messages_max: BATCH_MAX * 2,
     })?;
     let (inbox, asked) = inbox::channel(limits.inbox_max as usize);
     let overloaded = inbox.overload();
