@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
 
-.PHONY: help setup build demo test crash-matrix chaos cluster simulation upgrade long fuzz planted-bugs bench e2e-compose servers servers-down check
+.PHONY: help setup build demo test crash-matrix chaos cluster simulation upgrade long fuzz planted-bugs bench bench-sweeps e2e-compose servers servers-down check
 
 help: ## What there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -57,6 +57,10 @@ fuzz: setup ## Throw bytes at everything that reads strangers' bytes, FUZZ_SECON
 bench: setup ## Measure the floor and the product in turn, saturated and at 50 orders/s (BENCH="--orders 200000 --runs 1")
 	cargo build --release --workspace --bins
 	cargo bench --package e2e --bench saga -- --dir $(CURDIR)/.servers/bench $(BENCH)
+
+bench-sweeps: setup ## The same, then load, size of the log, replicas, skus and lines, and write e2e/BENCHMARKS.md
+	cargo build --release --workspace --bins
+	cargo bench --package e2e --bench saga -- --sweep --dir $(CURDIR)/.servers/bench $(BENCH)
 
 planted-bugs: setup ## Show that the tests see each bug of e2e/planted
 	deploy/with-servers deploy/planted-bugs

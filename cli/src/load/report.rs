@@ -76,6 +76,10 @@ pub(super) struct Report {
     pub(super) seconds: f64,
     /// Ended and seen in the view, by the time from the first order to the last that was.
     pub(super) orders_per_s: f64,
+    /// Over HTTP: all that were sent, by the time until the last had its answer. Less than the rate that was asked for
+    /// where the sender, or the room for its requests, was the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) offered_per_s: Option<f64>,
     /// From when an order was due until the view was known to have its last event. In a closed loop that is above all
     /// how long it waited on the topic behind the others.
     #[serde(flatten)]
@@ -112,10 +116,12 @@ impl Report {
         };
         let topic = since_due(|entry| entry.ended.map(|(_, at)| at));
         let seconds = took.as_secs_f64();
+        let answered = entries.iter().filter_map(|entry| entry.answered).max();
         Self {
             orders,
             seconds,
             orders_per_s: (ended - orders.unseen) as f64 / seconds.max(1e-9),
+            offered_per_s: answered.map(|last| orders.sent as f64 / last.as_secs_f64().max(1e-9)),
             latency: since_due(|entry| entry.seen),
             topic,
             answer: since_due(|entry| entry.answered.filter(|_| entry.told == Told::Accepted)),
@@ -167,6 +173,9 @@ impl Report {
         row("completed", number(completed), format!("{} rows of the view say so", number(completed_in_view)));
         row("settled", number(settled), String::new());
         row("orders/s", count(self.orders_per_s.round() as i64), format!("over {:.1} s", self.seconds));
+        if let Some(offered) = self.offered_per_s {
+            row("offered/s", count(offered.round() as i64), "answered, taken or not".to_owned());
+        }
         let mut latency = |what: &str, latency: Latency, note: String| {
             let Latency { p50_ms, p95_ms, p99_ms, max_ms } = latency;
             let value = format!("{p50_ms:.1} / {p95_ms:.1} / {p99_ms:.1} / {max_ms:.1}");
@@ -317,6 +326,14 @@ mod tests {
         assert_eq!(report.latency.unwrap().p50_ms, 20.0);
         assert_eq!(report.topic.unwrap().max_ms, 10.0);
         assert!((report.orders_per_s - 1.0 / 0.022).abs() < 1e-6, "{}", report.orders_per_s);
+    }
+
+    #[test]
+    fn what_was_offered_is_all_that_had_an_answer_also_those_that_were_not_taken() {
+        let answered =
+            |told, ms: u32| Entry { answered: Some(ms * MS), ..entry(Fate::Completed, told, None) };
+        let report = report(vec![answered(Told::Busy, 4), answered(Told::Accepted, 10)], 0);
+        assert!((report.offered_per_s.unwrap() - 200.0).abs() < 1e-6, "{:?}", report.offered_per_s);
     }
 
     #[test]

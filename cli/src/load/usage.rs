@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dev::{ServerRole, Status};
 
@@ -11,7 +11,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const KIB: u64 = 1024;
 
 /// CPU seconds since each process began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cpu {
     /// The four services.
     pub app: f64,

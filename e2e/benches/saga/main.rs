@@ -1,18 +1,28 @@
 //! `make bench`: the floor and the product in turn, on the same servers, in one run. What is compared is their ratio;
-//! the machine is shared, and what it gives differs from run to run.
+//! the machine is shared, and what it gives differs from run to run. `make bench-sweeps`: that and how it scales, with
+//! the page that shows it.
 
 mod floor;
+mod run;
 mod product;
+mod round;
 mod table;
+mod sweep;
+mod machine;
+mod results;
+mod target;
+mod page;
+mod panels;
+mod plot;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
 use clap::Parser;
 
-use floor::{Floor, Story};
 use product::Product;
-use table::Round;
+use results::Results;
+use round::Amount;
+use sweep::{Extent, sweep};
 
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
@@ -32,6 +42,17 @@ struct Arguments {
     /// How long those last
     #[arg(long, default_value_t = 20)]
     seconds: usize,
+    /// The sweeps too, and write BENCHMARKS.md with its plots
+    #[arg(long)]
+    sweep: bool,
+    #[command(flatten)]
+    extent: Extent,
+    /// Measure nothing, and write the page anew from what was measured
+    #[arg(long, conflicts_with = "sweep")]
+    render: bool,
+    /// Where the page is [default: e2e]
+    #[arg(long, value_name = "FOLDER", default_value = env!("CARGO_MANIFEST_DIR"), hide_default_value = true)]
+    results: PathBuf,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -39,41 +60,36 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let product = Product::start(&arguments.dir).await.context("the system does not start")?;
-    let measured = measure(&arguments, &product).await;
-    // Also after a failure: nothing is left running.
-    product.stop().await?;
-    measured?;
+    let Arguments { dir, orders, runs, rate, seconds, extent, results, render, sweep: is_whole, bench: _ } =
+        Arguments::parse();
+    let amount = Amount { orders, runs, rate, seconds };
+    if render {
+        page::write(&results, &Results::read(&results)?)?;
+    } else if is_whole {
+        let measured = sweep(&dir, amount, &extent, command()).await?;
+        measured.write(&results)?;
+        page::write(&results, &measured)?;
+    } else {
+        Product::with(&dir, async |product| round::measure(product, amount).await).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn measure(arguments: &Arguments, product: &Product) -> anyhow::Result<()> {
-    let status = product.status().await?;
-    let round = async |orders: usize, rate: Option<f64>, load: &[&str]| {
-        let floor = |story| floor::run(&status, Floor { story, orders, rate });
-        anyhow::Ok(Round {
-            seven: floor(Story::Seven).await?,
-            twelve: floor(Story::Twelve).await?,
-            ours: product.load(load).await?,
-        })
-    };
-    let (mut saturated, mut paced) = (Vec::new(), Vec::new());
-    for run in 0..=arguments.runs {
-        let measured = round(arguments.orders, None, &["--orders", &arguments.orders.to_string()]).await?;
-        // A cold broker takes twice the time: the first run of each is thrown away.
-        table::tell(if run == 0 { "warm-up" } else { "saturated" }, &measured);
-        saturated.extend((run > 0).then_some(measured));
+/// As somebody else would run the same; folders are theirs.
+fn command() -> String {
+    let mut more = Vec::new();
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--dir" | "--results" => drop(given.next()),
+            "--bench" | "--sweep" => {}
+            own if own.starts_with("--dir=") || own.starts_with("--results=") => {}
+            _ => more.push(argument),
+        }
     }
-    for _ in 0..arguments.runs {
-        let orders = (arguments.rate * arguments.seconds as f64) as usize;
-        let (rate, duration) = (format!("{}/s", arguments.rate), format!("{}s", arguments.seconds));
-        let measured =
-            round(orders, Some(arguments.rate), &["--rate", &rate, "--duration", &duration]).await?;
-        table::tell("paced", &measured);
-        paced.push(measured);
+    if more.is_empty() {
+        "make bench-sweeps".to_owned()
+    } else {
+        format!("make bench-sweeps BENCH=\"{}\"", more.join(" "))
     }
-    table::summary("saturated", &saturated);
-    table::summary(&format!("at {} orders/s", arguments.rate), &paced);
-    Ok(())
 }

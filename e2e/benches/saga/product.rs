@@ -6,10 +6,14 @@ use std::{
     process::Stdio,
 };
 
-use anyhow::{Context, bail};
-use cli::dev::{self, Options, Ports, Status};
-use serde_json::Value;
+use anyhow::{Context, bail, ensure};
+use cli::{
+    dev::{self, Options, Ports, Status},
+    exit::Exit,
+};
 use tokio::process::Command;
+
+use crate::run::Run;
 
 pub(crate) struct Product {
     dir: PathBuf,
@@ -17,28 +21,39 @@ pub(crate) struct Product {
 }
 
 impl Product {
-    /// Anew, as in production, with the payment provider in the process of payment-service.
-    pub(crate) async fn start(dir: &Path) -> anyhow::Result<Self> {
+    /// Anew, as in production, with the payment provider in the process of payment-service; measured, and stopped
+    /// whatever came of it.
+    pub(crate) async fn with<T>(
+        dir: &Path,
+        measure: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         // The programs lie beside the folder of this one.
         let us = std::env::current_exe()?;
         let program = us.ancestors().nth(2).context("this program lies in a target folder")?.join("fulfil");
+        let product = Self { dir: dir.to_owned(), program };
         dev::down(dir, true, false).await?;
+        let measured = tokio::select! {
+            measured = async { product.up(1).await?; measure(&product).await } => measured,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        };
+        dev::down(dir, true, false).await?;
+        measured
+    }
+
+    /// So many replicas of each service. There can be more than before, not fewer.
+    pub(crate) async fn up(&self, replicas: u16) -> anyhow::Result<()> {
         // In development mode each service reads its own topic too.
         let environment = [("PAYMENT_PROVIDER", "simulated"), ("FULFIL_MODE", "production")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let options = Options {
-            dir: dir.to_owned(),
+            dir: self.dir.clone(),
+            replicas: Some(replicas),
             ports: Ports::Auto,
             environment: BTreeMap::from(environment),
             progress: true,
             ..Options::default()
         };
-        dev::up(&options).await?;
-        Ok(Self { dir: dir.to_owned(), program })
-    }
-
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        dev::down(&self.dir, true, false).await?;
+        dev::up(&options).await.context("the system does not start")?;
         Ok(())
     }
 
@@ -46,14 +61,37 @@ impl Product {
         dev::status(&self.dir).await?.context("it was started")
     }
 
-    /// The object of `fulfil load run --json`.
-    pub(crate) async fn load(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+    /// One that must take and complete every order.
+    pub(crate) async fn load(&self, arguments: &[&str]) -> anyhow::Result<Run> {
+        self.load_run(arguments, &[Exit::Done]).await
+    }
+
+    /// Whether it takes all of it or not: 503 is an answer.
+    pub(crate) async fn overload(&self, arguments: &[&str]) -> anyhow::Result<Run> {
+        self.load_run(arguments, &[Exit::Done, Exit::Partly]).await
+    }
+
+    async fn load_run(&self, arguments: &[&str], fine: &[Exit]) -> anyhow::Result<Run> {
         let mut command = Command::new(&self.program);
-        command.args(["load", "run", "--json", "--dir"]).arg(&self.dir).args(arguments);
+        command.args(["load", "run", "--json", "--dir"]).arg(&self.dir).args(arguments).kill_on_drop(true);
         let output = command.stderr(Stdio::inherit()).output().await?;
-        if !output.status.success() {
-            bail!("fulfil load run {} ended with {}", arguments.join(" "), output.status);
+        if !fine.iter().any(|exit| output.status.code() == Some(*exit as i32)) {
+            let told = String::from_utf8_lossy(&output.stdout);
+            bail!("fulfil load run {} ended with {}: {told}", arguments.join(" "), output.status);
         }
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Batches that a service gave up because another replica had the partition, since each process began.
+    pub(crate) async fn fenced_batches(&self) -> anyhow::Result<u64> {
+        let mut counts = Vec::new();
+        for service in self.status().await?.services {
+            let metrics = reqwest::get(format!("{}/metrics", service.admin)).await?.text().await?;
+            let counted = metrics.lines().filter_map(|line| line.strip_prefix("fulfil_fenced_batches_total"));
+            counts.extend(counted.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()));
+        }
+        // Not that a counter of another name reads as nothing fenced.
+        ensure!(!counts.is_empty(), "no service tells how many batches were fenced");
+        Ok(counts.into_iter().sum())
     }
 }

@@ -16,7 +16,7 @@ use cli::{
     load::{Cpu, Latency},
 };
 use projector::read_model::schema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     broker::BrokerSettings,
     contract::{envelope::Manual, topics::Topic},
@@ -47,7 +47,7 @@ pub(crate) struct Floor {
     pub(crate) rate: Option<f64>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) orders: usize,
     pub(crate) orders_per_s: f64,
