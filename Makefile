@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
 
-.PHONY: help setup build demo test crash-matrix chaos cluster simulation upgrade long fuzz planted-bugs bench bench-sweeps e2e-compose servers servers-down check
+.PHONY: help setup build demo test crash-matrix chaos cluster simulation upgrade long fuzz planted-bugs bench bench-sweeps bench-micro e2e-compose servers servers-down check
 
 help: ## What there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -61,6 +61,10 @@ bench: setup ## Measure the floor and the product in turn, saturated and at 50 o
 bench-sweeps: setup ## The same, then load, size of the log, replicas, skus and lines, and write e2e/BENCHMARKS.md
 	cargo build --release --workspace --bins
 	cargo bench --package e2e --bench saga -- --sweep --dir $(CURDIR)/.servers/bench $(BENCH)
+
+bench-micro: setup ## Measure the steps of a message through a service, in time and in instructions (needs valgrind)
+	cargo bench --package e2e --bench hot_path
+	deploy/instructions
 
 planted-bugs: setup ## Show that the tests see each bug of e2e/planted
 	deploy/with-servers deploy/planted-bugs
