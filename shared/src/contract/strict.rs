@@ -12,20 +12,23 @@ use serde::{
 
 use super::{Malformed, limits::JSON_DEPTH_MAX};
 
-/// Checks a whole document.
-pub fn check(json: &[u8]) -> Result<(), Malformed> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    Checked { depth: 0 }.deserialize(&mut reader).and_then(|()| reader.end()).map_err(|error| {
-        let text = error.to_string();
-        match text.split(" at line ").next().unwrap_or_default() {
-            DUPLICATE => Malformed::new("duplicate-key", "a JSON key stands twice in one object"),
-            DEEP => Malformed::new("limit", format!("JSON is at most {JSON_DEPTH_MAX} deep")),
-            other => Malformed::new(
-                "invalid-json",
-                format!("{other} (line {}, column {})", error.line(), error.column()),
-            ),
-        }
-    })
+/// Checks a whole document, and gives it back as text: whoever reads that need not look for UTF-8 in each string again.
+pub fn check(json: &[u8]) -> Result<&str, Malformed> {
+    let json = str::from_utf8(json).map_err(|_| Malformed::new("invalid-json", "is not UTF-8"))?;
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let checked =
+        Checked { depth: 0 }.deserialize(&mut reader).and_then(|()| reader.end()).map_err(|error| {
+            let text = error.to_string();
+            match text.split(" at line ").next().unwrap_or_default() {
+                DUPLICATE => Malformed::new("duplicate-key", "a JSON key stands twice in one object"),
+                DEEP => Malformed::new("limit", format!("JSON is at most {JSON_DEPTH_MAX} deep")),
+                other => Malformed::new(
+                    "invalid-json",
+                    format!("{other} (line {}, column {})", error.line(), error.column()),
+                ),
+            }
+        });
+    checked.map(|()| json)
 }
 
 const DUPLICATE: &str = "duplicate key";

@@ -35,8 +35,7 @@ pub fn decode(raw: &Raw, mode: Mode) -> Result<Envelope, Malformed> {
     if raw.value.is_none() || value.is_empty() {
         return Err(Malformed::new("empty", "the message has no value"));
     }
-    strict::check(value)?;
-    let envelope = read(raw, value, mode)?;
+    let envelope = read(raw, strict::check(value)?, mode)?;
     if mode == Mode::Production && raw.key.is_none() {
         return Err(Malformed::new("no-key", "the message has no key"));
     }
@@ -97,19 +96,18 @@ struct Structured<'a> {
     decision: Option<Text<'a>>,
 }
 
-fn read(raw: &Raw, value: &[u8], mode: Mode) -> Result<Envelope, Malformed> {
+fn read(raw: &Raw, value: &str, mode: Mode) -> Result<Envelope, Malformed> {
     let header = |name| raw.headers.text(name);
     let structured = header("content-type").is_some_and(is_structured);
     let binary =
         ["ce_specversion", "ce_id", "ce_source", "ce_type"].iter().all(|name| header(name).is_some());
     if !structured && binary {
-        let data = std::str::from_utf8(value).map_err(|_| Malformed::new("invalid-json", "is not UTF-8"))?;
         let text = |name| header(name).unwrap_or_default().to_owned();
         return complete(
             text("ce_id"),
             text("ce_source"),
             text("ce_type"),
-            data,
+            value,
             Attributes {
                 specversion: header("ce_specversion"),
                 time: header("ce_time"),
@@ -122,7 +120,7 @@ fn read(raw: &Raw, value: &[u8], mode: Mode) -> Result<Envelope, Malformed> {
             },
         );
     }
-    let event: Structured = serde_json::from_slice(value)
+    let event: Structured = serde_json::from_str(value)
         .map_err(|error| Malformed { code: "invalid-envelope", ..invalid_data(error) })?;
     // The place is the identity of what came without one: the same bytes read again are the same message.
     let place = || {
