@@ -1,4 +1,5 @@
-//! What goes into the next batch: whatever is there, at most so much, and never a wait for more.
+//! What goes into the next batch: whatever is there, at most so much. What makes something never waits for more; what
+//! makes nothing waits for that.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -80,7 +81,8 @@ impl<D: Decider> Gather<D> {
     /// Takes what is there, behind what was parked.
     pub fn take(&mut self, inputs: &mut Vec<Input<D>>) {
         self.take_new(inputs);
-        if !inputs.is_empty() || self.is_parked_long {
+        // What is read of a partition is told before it goes: nobody's run died of it.
+        if !inputs.is_empty() || self.is_parked_long || self.change.is_some() {
             self.take_parked(inputs);
         }
     }
@@ -92,11 +94,12 @@ impl<D: Decider> Gather<D> {
     /// Whether messages may wait of which nothing is made. That one of a partition whose runs died was finished is told
     /// at once.
     pub fn may_park(&self) -> bool {
-        self.careful.is_empty() && !self.is_parked_long
+        let is_braked = self.brake.batch(BATCH_MAX) < BATCH_MAX;
+        self.careful.is_empty() && !self.is_parked_long && self.change.is_none() && !is_braked
     }
 
     pub fn park(&mut self, inputs: Vec<Input<D>>) {
-        self.parked = inputs;
+        self.parked.extend(inputs);
     }
 
     /// Now and then: what is parked waits no longer.
@@ -209,4 +212,87 @@ impl<D: Decider> Gather<D> {
 pub(super) fn unanswered<D: Decider>(command: D::Command) -> Input<D> {
     let (reply, _) = oneshot::channel();
     Input::Asked(Asked { id: Uuid::now_v7(), command, traceparent: None, reply })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        consumer::heard::{Teller, queues},
+        contract::{envelope::Headers, topics::Topic},
+        execute::tests::sample::Sample,
+    };
+
+    fn message(offset: i64) -> Raw {
+        Raw {
+            topic: Topic::OrdersEvents,
+            partition: 0,
+            offset,
+            key: None,
+            value: None,
+            headers: Headers::Readable(vec![]),
+            timestamp_ms: 0,
+        }
+    }
+
+    fn gather() -> (Teller, Gather<Sample>) {
+        let (teller, heard) = queues(10);
+        let (asked, answers, compared) =
+            (mpsc::channel(1).1, mpsc::unbounded_channel().1, mpsc::channel(1).1);
+        (teller, Gather::new(heard, asked, answers, compared))
+    }
+
+    fn taken(gather: &mut Gather<Sample>) -> Vec<i64> {
+        let mut inputs = Vec::new();
+        gather.take(&mut inputs);
+        let offset = |input| match input {
+            Input::Message(raw) => Some(raw.offset),
+            _ => None,
+        };
+        inputs.into_iter().filter_map(offset).collect()
+    }
+
+    fn park(gather: &mut Gather<Sample>, offset: i64) {
+        assert!(gather.may_park());
+        gather.park(vec![Input::Message(message(offset))]);
+    }
+
+    #[test]
+    fn what_is_parked_goes_before_the_next_message_or_alone_after_a_tick() {
+        let (teller, mut gather) = gather();
+        park(&mut gather, 0);
+        assert_eq!(taken(&mut gather), [] as [i64; 0]);
+        assert!(teller.tell(message(1)).is_ok());
+        assert_eq!(taken(&mut gather), [0, 1]);
+        park(&mut gather, 2);
+        gather.tick();
+        assert_eq!(taken(&mut gather), [2]);
+        assert!(!gather.may_park(), "it is told now");
+        gather.settle(&mut Outcome::default());
+        assert!(gather.may_park());
+    }
+
+    #[test]
+    fn what_is_parked_goes_before_its_partition_does_and_never_after() {
+        let (teller, mut gather) = gather();
+        park(&mut gather, 0);
+        let (reply, _answer) = std::sync::mpsc::sync_channel(1);
+        teller.changes.try_send(Change::Revoked { reply }).unwrap();
+        assert_eq!(taken(&mut gather), [0], "before the change is answered");
+        assert!(gather.change.is_some() && !gather.may_park());
+        gather.change = None;
+        park(&mut gather, 1);
+        gather.revoke();
+        gather.tick();
+        assert_eq!(taken(&mut gather), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn nothing_is_parked_while_a_partition_is_taken_with_care() {
+        let (_teller, mut gather) = gather();
+        gather.careful.insert((Topic::OrdersEvents, 0), None);
+        assert!(!gather.may_park());
+    }
 }

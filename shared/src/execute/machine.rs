@@ -28,7 +28,8 @@ use crate::{
 };
 
 /// They are decoded again.
-const WITHDRAWN_MAX: usize = 100;
+const WITHDRAWN_MAX: usize = 50;
+const WITHDRAWN_BYTES_MAX: usize = 256 * 1024;
 
 pub struct ExecuteSettings {
     pub mode: Mode,
@@ -273,10 +274,16 @@ impl<D: Decider> Execute<D> {
     /// yet. `None`: there is something to append, or somebody waits.
     pub fn withdraw(&mut self) -> Option<Vec<Input<D>>> {
         let batch = self.batch.take_if(|batch| {
+            let bytes = batch.items.iter().map(|item| match &item.input {
+                Input::Message(raw) => raw.bytes(),
+                _ => usize::MAX,
+            });
             batch.asked.only_moves()
+                // Neither refused before nor a part of what was cut.
                 && batch.attempts == 1
+                && batch.put_back.is_empty()
                 && batch.items.len() <= WITHDRAWN_MAX
-                && batch.items.iter().all(|item| matches!(item.input, Input::Message(_)))
+                && bytes.fold(0, usize::saturating_add) <= WITHDRAWN_BYTES_MAX
         })?;
         Some(batch.items.into_iter().map(|item| item.input).collect())
     }

@@ -18,4 +18,4 @@ pub use machine::{Execute, ExecuteSettings};
 pub use step::{Fetch, Fetched, Input, Outcome, Step};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

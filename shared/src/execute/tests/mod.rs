@@ -1,6 +1,6 @@
 //! What the unit of work does with each class of message, over a model of the database.
 
-mod sample;
+pub(crate) mod sample;
 
 use std::{sync::Arc, time::Duration};
 
@@ -241,8 +241,13 @@ fn a_batch_of_which_nothing_is_made_can_wait_and_comes_to_the_same() {
 fn a_batch_of_which_something_is_made_or_for_which_somebody_waits_does_not_wait() {
     let mut world = World::new();
     let (create, cancel) = (world.create(order(1)), world.cancel(order(2)));
-    for message in [create, cancel] {
-        let mut step = world.execute.begin(vec![Input::Message(message)], now());
+    let (reply, _answer) = oneshot::channel();
+    // Nothing is made of it either, but somebody wants to be told.
+    let command = Command::Authorized(order(3));
+    let asked = Input::Asked(Asked { id: Uuid::from_u128(9), command, traceparent: None, reply });
+    let many = (0..=50).map(|_| Input::Message(world.captured(order(4)))).collect();
+    for inputs in [vec![Input::Message(create)], vec![Input::Message(cancel)], vec![asked], many] {
+        let mut step = world.execute.begin(inputs, now());
         if let Step::Load(load) = step {
             step = world.execute.loaded(world.model.load(&load));
         }
@@ -519,16 +524,27 @@ fn a_deadline_fires_over_a_hold() {
 #[test]
 fn a_batch_that_the_database_does_not_take_is_halved_down_to_the_one_message() {
     let mut world = World::new();
-    let batch = vec![world.create(order(1)), world.create(order(2)), world.create(order(3))];
+    // Nothing is made of the first two.
+    let batch = vec![
+        world.captured(order(4)),
+        world.captured(order(5)),
+        world.create(order(1)),
+        world.create(order(2)),
+        world.create(order(3)),
+    ];
     let mut step = world.execute.begin(batch.into_iter().map(Input::Message).collect(), now());
     let mut done = Vec::new();
     let mut letters = 0;
+    // A half of which nothing is made is not withdrawn: the other half would go with it.
+    let mut was_cut = false;
     // The model refuses whatever has an event of order 2.
     for _ in 0..100 {
         step = match step {
             Step::Append(append) => {
+                assert!(!was_cut || world.execute.withdraw().is_none());
                 let bad = append.events.iter().any(|event| event.stream.key() == order(2).to_string());
                 if bad {
+                    was_cut = true;
                     world.execute.faulty("invalid byte sequence").unwrap()
                 } else {
                     let appended = world.model.append(&append, now()).unwrap();
@@ -545,12 +561,13 @@ fn a_batch_that_the_database_does_not_take_is_halved_down_to_the_one_message() {
                 if outcome.put_back.is_empty() {
                     break;
                 }
+                was_cut = false;
                 world.execute.begin(outcome.put_back, now())
             }
             _ => panic!("not expected"),
         };
     }
-    assert_eq!(done.iter().sum::<usize>(), 3);
+    assert_eq!(done.iter().sum::<usize>(), 5);
     assert_eq!(letters, 1);
     assert_eq!(world.types(), ["created", "created"]);
 }

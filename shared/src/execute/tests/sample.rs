@@ -20,10 +20,10 @@ use crate::{
     decider::{Class, Decided, Decider, Decision, Due, Owed, Refusal, Streams, Task, Told},
 };
 
-pub(super) struct Sample;
+pub(crate) struct Sample;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum State {
+pub(crate) enum State {
     #[default]
     None,
     Created,
@@ -31,11 +31,11 @@ pub(super) enum State {
     Cancelled,
 }
 
-pub(super) const PANICS: &str = "PANIC";
-pub(super) const DEADLINE: &str = "deadline";
+pub(crate) const PANICS: &str = "PANIC";
+pub(crate) const DEADLINE: &str = "deadline";
 
 #[derive(Debug, Clone)]
-pub(super) enum Command {
+pub(crate) enum Command {
     Order(OrderCommand),
     Authorized(crate::contract::ids::OrderId),
     Deadline(crate::contract::ids::OrderId),
