@@ -94,7 +94,7 @@ struct UpArgs {
     /// Kafka and Postgres alone, for the tests of the crates
     #[arg(long)]
     servers_only: bool,
-    /// A setting for every service, kept for restarts (any number of times)
+    /// A setting for every service, kept for restarts (any number of times); servers, addresses and INSTANCE_ID are ours
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     environment: Vec<(String, String)>,
 }

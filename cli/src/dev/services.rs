@@ -168,7 +168,8 @@ fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String,
     let defaults = [
         ("LOG_FORMAT", "text"),
         ("FULFIL_MODE", "development"),
-        // One heap, which gives back what it does not need: these processes work on one thread.
+        // One heap for a few threads, and one that gives back what it does not need: by default its threshold grows with
+        // what was once asked for.
         ("MALLOC_ARENA_MAX", "1"),
         ("MALLOC_TRIM_THRESHOLD_", "131072"),
     ];

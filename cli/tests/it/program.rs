@@ -66,7 +66,7 @@ fn the_ends_have_the_codes_of_the_contract() {
         (&["order", "get", "0198f3c2-5a10-7c31-9d44-0a4be1c25f01", "--projector", "http://127.0.0.1:1"], 7),
         (&["topic", "list", "-b", NOBODY, "-X", "partitioner=random"], 78),
         (&["topic", "list", "-b", NOBODY, "-X", "nonsense"], 2),
-        (&["dev", "up", "--env", "DATABASE_URL=postgres://elsewhere"], 2),
+        (&["dev", "up", "--dir", "/dev/null/none", "--env", "DATABASE_URL=postgres://elsewhere"], 2),
     ] {
         let ended = fulfil(arguments);
         assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {}", said(&ended));

@@ -56,7 +56,7 @@ pub(crate) struct Service<D: Decider> {
 impl<D: Decider + Clone> Service<D> {
     /// In production, with an empty log but for what it has heard.
     pub(crate) fn of(hop: &Hop<D>) -> Self {
-        // Cache and snapshots as `shared::engine` has them.
+        // No batch here fills the cache or makes a snapshot of an order.
         let settings = ExecuteSettings {
             mode: Mode::Production,
             partitions: PARTITIONS_DEFAULT,

@@ -33,7 +33,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// About a kilobyte each. More orders than that are read again at each of their events.
+/// About a kilobyte each. Of more orders than half of that under way at once, some are read again at each of their events.
 const CACHE_STREAMS_MAX: usize = 20_000;
 const SNAPSHOT_EVERY: i64 = 200;
 /// Whether it was compared with its topics.
