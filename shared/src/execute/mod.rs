@@ -10,6 +10,7 @@ pub mod prepare;
 pub mod step;
 mod batch;
 mod decide;
+mod give_back;
 mod letters;
 mod machine;
 mod read;
