@@ -24,8 +24,8 @@ const HOST: &str = "127.0.0.1";
 const CLUSTER_NODES: usize = 3;
 
 /// Adds what is asked for and not known yet, and gives everything that does not run an address it can have: the one it
-/// had, else the fixed one, else any.
-pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
+/// had, else the fixed one, else any. Nobody else is given them while what it returns is kept.
+pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<FreePorts> {
     if !options.servers_only {
         add_provider(state)?;
         add_services(state, options.replicas);
@@ -42,7 +42,7 @@ pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
         }
     }
     if options.servers_only {
-        return Ok(());
+        return Ok(free);
     }
     if let Some(provider) = state.provider.as_mut()
         && !lives(provider.process)
@@ -57,7 +57,7 @@ pub(crate) fn plan(state: &mut State, options: &Options) -> anyhow::Result<()> {
         service.http_port = choose(&service.name, service.http_port, http, ports, &mut free)?;
         service.admin_port = choose(&service.name, service.admin_port, admin, ports, &mut free)?;
     }
-    Ok(())
+    Ok(free)
 }
 
 /// Ours, unless a setting names another.

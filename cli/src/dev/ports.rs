@@ -1,6 +1,12 @@
 //! Which ports of 127.0.0.1 the servers get.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
+};
 
 use anyhow::bail;
 use rand::Rng;
@@ -19,17 +25,24 @@ pub enum Ports {
     Auto,
 }
 
-/// Gives out ports that can be listened on, each only once: it holds them all until it is dropped.
+/// Gives out ports that can be listened on, each only once on this machine until it is dropped: to be kept until the
+/// last server listens.
 #[derive(Debug, Default)]
 pub(crate) struct FreePorts {
-    held: Vec<TcpListener>,
+    /// A name of the kernel's for each port, which goes with the process: the port itself cannot be held, since its
+    /// server shall have it, and another system that starts meanwhile would find it free.
+    held: Vec<UnixListener>,
 }
 
 impl FreePorts {
-    /// False where somebody has it.
+    /// False where somebody has it, or is about to.
     pub(crate) fn reserve(&mut self, port: u16) -> bool {
-        let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else { return false };
-        self.held.push(listener);
+        let name = SocketAddr::from_abstract_name(format!("fulfil-port-{port}"));
+        let Ok(held) = name.and_then(|name| UnixListener::bind_addr(&name)) else { return false };
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+            return false;
+        }
+        self.held.push(held);
         true
     }
 
@@ -62,7 +75,12 @@ pub(super) mod tests {
         let mut free = FreePorts::default();
         let mut ports: Vec<u16> = (0..40).map(|_| free.any().unwrap()).collect();
         assert!(ports.iter().all(|port| *port < 32_768));
-        assert!(ports.iter().all(|port| !free.reserve(*port)), "held until the last one is chosen");
+        assert!(ports.iter().all(|port| !free.reserve(*port)), "held until the last server listens");
+        assert!(ports.iter().all(|port| !FreePorts::default().reserve(*port)), "also from another system");
+        assert!(
+            ports.iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()),
+            "for the server"
+        );
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 40);

@@ -55,7 +55,7 @@ pub async fn up(options: &Options) -> anyhow::Result<Status> {
     if options.postgres_through.is_some() {
         state.postgres.through = options.postgres_through;
     }
-    plan(&mut state, options)?;
+    let _ports = plan(&mut state, options)?;
     folder.save(&state)?;
     let progress = Progress::new(options.progress);
     let mut started = start_servers(&mut state, &folder, &progress).await;

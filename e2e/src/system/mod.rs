@@ -99,7 +99,7 @@ struct Started {
 static SYSTEMS: [Slot; 2] = [Slot::new(""), Slot::new("-2")];
 /// Held by everybody who has a system at work, and alone by whoever has one of its own.
 static MACHINE: RwLock<()> = RwLock::const_new(());
-/// Two at once would choose from the same free ports.
+/// Two at once would start eight services and two brokers on the processors of the tests that run beside them.
 static STARTING: Mutex<()> = Mutex::const_new(());
 
 impl Slot {
