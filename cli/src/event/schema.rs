@@ -82,7 +82,7 @@ pub(super) struct Line {
 
 /// `name`: the type of bare payloads.
 pub(super) fn of_line(line: &str, name: Option<&str>) -> anyhow::Result<Line> {
-    shared::contract::strict::check(line.as_bytes())?;
+    shared::contract::strict::check(line)?;
     match (serde_json::from_str(line), name) {
         (Ok(line), _) => Ok(line),
         (Err(_), Some(name)) => {

@@ -24,7 +24,9 @@ pub fn run(input: &[u8]) {
     }
     assert!(!envelope.id.is_nil());
     assert!(envelope.position.is_none_or(|position| position > 0));
-    assert!(strict::check(envelope.data.as_bytes()).is_ok(), "data is a part of what was checked");
+    let value = strict::text(raw.value.as_deref().unwrap_or_default());
+    assert!(value.and_then(strict::check).is_ok(), "what is read is strict");
+    assert!(strict::check(&envelope.data).is_ok(), "data is a part of what was checked");
     if let Some(Ok(message)) = Message::decode(&envelope.message_type, &envelope.data) {
         assert!(Message::knows(&envelope.message_type));
         let _ = envelope::check_key(&raw, &message);

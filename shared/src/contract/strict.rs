@@ -12,37 +12,49 @@ use serde::{
 
 use super::{Malformed, limits::JSON_DEPTH_MAX};
 
-/// Checks a whole document, and gives it back as text: whoever reads that need not look for UTF-8 in each string again.
-pub fn check(json: &[u8]) -> Result<&str, Malformed> {
-    let json = str::from_utf8(json).map_err(|_| Malformed::new("invalid-json", "is not UTF-8"))?;
+/// Bytes as text: whoever reads that need not look for UTF-8 in each string again.
+pub fn text(json: &[u8]) -> Result<&str, Malformed> {
+    str::from_utf8(json).map_err(|_| Malformed::new("invalid-json", "is not UTF-8"))
+}
+
+/// Checks a whole document.
+pub fn check(json: &str) -> Result<(), Malformed> {
+    check_at(0, json)
+}
+
+/// Checks the value of a key of a document's outermost object.
+pub(super) fn check_member(json: &str) -> Result<(), Malformed> {
+    check_at(1, json)
+}
+
+fn check_at(depth: usize, json: &str) -> Result<(), Malformed> {
     let mut reader = serde_json::Deserializer::from_str(json);
-    let checked =
-        Checked { depth: 0 }.deserialize(&mut reader).and_then(|()| reader.end()).map_err(|error| {
-            let text = error.to_string();
-            match text.split(" at line ").next().unwrap_or_default() {
-                DUPLICATE => Malformed::new("duplicate-key", "a JSON key stands twice in one object"),
-                DEEP => Malformed::new("limit", format!("JSON is at most {JSON_DEPTH_MAX} deep")),
-                other => Malformed::new(
-                    "invalid-json",
-                    format!("{other} (line {}, column {})", error.line(), error.column()),
-                ),
-            }
-        });
-    checked.map(|()| json)
+    Checked { depth }.deserialize(&mut reader).and_then(|()| reader.end()).map_err(|error| {
+        let text = error.to_string();
+        match text.split(" at line ").next().unwrap_or_default() {
+            DUPLICATE => Malformed::new("duplicate-key", "a JSON key stands twice in one object"),
+            DEEP => Malformed::new("limit", format!("JSON is at most {JSON_DEPTH_MAX} deep")),
+            other => Malformed::new(
+                "invalid-json",
+                format!("{other} (line {}, column {})", error.line(), error.column()),
+            ),
+        }
+    })
 }
 
 const DUPLICATE: &str = "duplicate key";
 const DEEP: &str = "too deep";
-/// Objects of a few keys are compared one by one; a hash set pays off beyond.
-const KEYS_COMPARED_MAX: usize = 16;
+/// Keys of objects with a few are compared one by one; a hash set pays off beyond.
+const KEYS_COMPARED_MAX: usize = 24;
 
 /// Text of a document, copied only where it has an escape. (Of an `Option<Cow>` serde would copy all.)
 #[derive(Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
+/// What is looked at and not kept, inside of so many objects and lists.
 #[derive(Clone, Copy)]
-struct Checked {
-    depth: usize,
+pub(super) struct Checked {
+    pub(super) depth: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for Checked {
@@ -86,21 +98,9 @@ impl<'de> Visitor<'de> for Checked {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let inside = self.deeper()?;
-        let mut few: [Cow<'de, str>; KEYS_COMPARED_MAX] = Default::default();
-        let mut many = HashSet::<Cow<'de, str>>::new();
-        let mut count = 0;
+        let mut keys = Keys::default();
         while let Some(Text(key)) = map.next_key()? {
-            let is_among_few = few[..count].contains(&key);
-            let seen = if count < KEYS_COMPARED_MAX {
-                few[count] = key;
-                count += 1;
-                is_among_few
-            } else {
-                is_among_few || !many.insert(key)
-            };
-            if seen {
-                return Err(A::Error::custom(DUPLICATE));
-            }
+            keys.add(key)?;
             map.next_value_seed(inside)?;
         }
         Ok(())
@@ -116,28 +116,60 @@ impl Checked {
     }
 }
 
+/// Those of one object so far.
+#[derive(Default)]
+pub(super) struct Keys<'de> {
+    few: [&'de str; KEYS_COMPARED_MAX],
+    count: usize,
+    /// Those beyond, and those that had to be copied.
+    others: HashSet<Cow<'de, str>>,
+}
+
+impl<'de> Keys<'de> {
+    /// Fails where it is there already.
+    pub(super) fn add<E: Error>(&mut self, key: Cow<'de, str>) -> Result<(), E> {
+        let is_known = self.few[..self.count].contains(&&*key)
+            || (!self.others.is_empty() && self.others.contains(&key));
+        if is_known {
+            return Err(E::custom(DUPLICATE));
+        }
+        match key {
+            Cow::Borrowed(key) if self.count < KEYS_COMPARED_MAX => {
+                self.few[self.count] = key;
+                self.count += 1;
+            }
+            other => {
+                self.others.insert(other);
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn duplicate_keys_are_malformed_at_every_depth() {
-        assert!(check(br#"{"a":1,"b":{"c":1,"d":2}}"#).is_ok());
-        assert_eq!(check(br#"{"a":1,"a":1}"#).unwrap_err().code, "duplicate-key");
-        assert_eq!(check(br#"{"a":[{"b":1,"b":2}]}"#).unwrap_err().code, "duplicate-key");
-        assert_eq!(check(br#"{"a":1,"\u0061":2}"#).unwrap_err().code, "duplicate-key");
+        assert!(check(r#"{"a":1,"b":{"c":1,"d":2}}"#).is_ok());
+        assert_eq!(check(r#"{"a":1,"a":1}"#).unwrap_err().code, "duplicate-key");
+        assert_eq!(check(r#"{"a":[{"b":1,"b":2}]}"#).unwrap_err().code, "duplicate-key");
+        assert_eq!(check(r#"{"a":1,"\u0061":2}"#).unwrap_err().code, "duplicate-key");
         let many: Vec<String> = (0..100).map(|n| format!("\"k{n}\":{n}")).collect();
-        assert!(check(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
-        assert!(check(format!("{{{},\"k99\":0}}", many.join(",")).as_bytes()).is_err());
+        assert!(check(&format!("{{{}}}", many.join(","))).is_ok());
+        assert!(check(&format!("{{{},\"k99\":0}}", many.join(","))).is_err());
+        assert!(check(&format!("{{\"\\u006b99\":0,{}}}", many.join(","))).is_err());
     }
 
     #[test]
     fn too_deep_is_malformed_and_the_limit_is_not() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(check(nested(JSON_DEPTH_MAX).as_bytes()).is_ok());
-        assert_eq!(check(nested(JSON_DEPTH_MAX + 1).as_bytes()).unwrap_err().code, "limit");
-        assert_eq!(check(b"{\"a\":1} x").unwrap_err().code, "invalid-json");
-        assert_eq!(check(b"{\"a\":").unwrap_err().code, "invalid-json");
-        assert_eq!(check(b"\xff").unwrap_err().code, "invalid-json");
+        assert!(check(&nested(JSON_DEPTH_MAX)).is_ok());
+        assert_eq!(check(&nested(JSON_DEPTH_MAX + 1)).unwrap_err().code, "limit");
+        assert_eq!(check("{\"a\":1} x").unwrap_err().code, "invalid-json");
+        assert_eq!(check("{\"a\":").unwrap_err().code, "invalid-json");
+        assert!(check_member(&nested(JSON_DEPTH_MAX - 1)).is_ok());
+        assert_eq!(check_member(&nested(JSON_DEPTH_MAX)).unwrap_err().code, "limit");
     }
 }

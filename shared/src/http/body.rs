@@ -61,7 +61,8 @@ pub async fn json_bytes(request: Request, bytes_max: usize) -> Result<Json<Bytes
     if bytes.is_empty() {
         return Err(Problem::unreadable("", "the request has no body"));
     }
-    strict::check(&bytes).map_err(|malformed| Problem::unreadable(malformed.pointer, malformed.detail))?;
+    let strict = strict::text(&bytes).and_then(strict::check);
+    strict.map_err(|malformed| Problem::unreadable(malformed.pointer, malformed.detail))?;
     Ok(Json(bytes))
 }
 

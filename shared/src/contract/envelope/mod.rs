@@ -4,6 +4,7 @@
 //! Source: CloudEvents 1.0.2 and its Kafka protocol binding. Where value and header differ, the value wins.
 
 mod read;
+mod structured;
 mod write;
 
 use std::borrow::Cow;

@@ -2,16 +2,14 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Envelope, Headers, Mode, Raw, SOURCE_MANUAL};
+use super::{Envelope, Headers, Mode, Raw, SOURCE_MANUAL, structured::Structured};
 use crate::contract::{
     Malformed, ids,
     limits::{ATTRIBUTE_BYTES_MAX, MESSAGE_BYTES_MAX, REDRIVE_BYTES_MAX},
-    message::{Message, invalid_data},
-    strict::{self, Text},
+    message::Message,
+    strict,
     topics::{Key, Topic},
 };
 
@@ -35,7 +33,7 @@ pub fn decode(raw: &Raw, mode: Mode) -> Result<Envelope, Malformed> {
     if raw.value.is_none() || value.is_empty() {
         return Err(Malformed::new("empty", "the message has no value"));
     }
-    let envelope = read(raw, strict::check(value)?, mode)?;
+    let envelope = read(raw, strict::text(value)?, mode)?;
     if mode == Mode::Production && raw.key.is_none() {
         return Err(Malformed::new("no-key", "the message has no key"));
     }
@@ -68,40 +66,13 @@ pub fn check_key(raw: &Raw, message: &Message) -> Result<(), Malformed> {
     }
 }
 
-#[derive(Deserialize)]
-struct Structured<'a> {
-    #[serde(borrow, default)]
-    specversion: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    id: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    source: Option<Text<'a>>,
-    #[serde(borrow, rename = "type")]
-    message_type: Cow<'a, str>,
-    #[serde(borrow, default)]
-    time: Option<Text<'a>>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-    #[serde(borrow, default)]
-    correlationid: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    causationid: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    traceparent: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    sequence: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    position: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    decision: Option<Text<'a>>,
-}
-
 fn read(raw: &Raw, value: &str, mode: Mode) -> Result<Envelope, Malformed> {
     let header = |name| raw.headers.text(name);
     let structured = header("content-type").is_some_and(is_structured);
     let binary =
         ["ce_specversion", "ce_id", "ce_source", "ce_type"].iter().all(|name| header(name).is_some());
     if !structured && binary {
+        strict::check(value)?;
         let text = |name| header(name).unwrap_or_default().to_owned();
         return complete(
             text("ce_id"),
@@ -120,8 +91,7 @@ fn read(raw: &Raw, value: &str, mode: Mode) -> Result<Envelope, Malformed> {
             },
         );
     }
-    let event: Structured = serde_json::from_str(value)
-        .map_err(|error| Malformed { code: "invalid-envelope", ..invalid_data(error) })?;
+    let event = Structured::read(value)?;
     // The place is the identity of what came without one: the same bytes read again are the same message.
     let place = || {
         let (partition, offset) = (raw.partition.to_string(), raw.offset.to_string());
@@ -138,31 +108,26 @@ fn read(raw: &Raw, value: &str, mode: Mode) -> Result<Envelope, Malformed> {
             place(),
             SOURCE_MANUAL.to_owned(),
             event.message_type.into_owned(),
-            event.data.get(),
+            event.data,
             Attributes { traceparent, ..Attributes::default() },
         );
     };
-    let owned = |Text(text): Text<'_>| text.into_owned();
     complete(
-        event.id.map_or_else(place, owned),
-        event.source.map_or_else(|| SOURCE_MANUAL.to_owned(), owned),
+        event.id.map_or_else(place, Cow::into_owned),
+        event.source.map_or_else(|| SOURCE_MANUAL.to_owned(), Cow::into_owned),
         event.message_type.into_owned(),
-        event.data.get(),
+        event.data,
         Attributes {
-            specversion: Some(&specversion.0),
-            time: text(&event.time),
-            correlationid: text(&event.correlationid),
-            causationid: text(&event.causationid),
-            traceparent: text(&event.traceparent).or(header("traceparent")),
-            sequence: text(&event.sequence),
-            position: text(&event.position),
-            decision: text(&event.decision),
+            specversion: Some(&specversion),
+            time: event.time.as_deref(),
+            correlationid: event.correlationid.as_deref(),
+            causationid: event.causationid.as_deref(),
+            traceparent: event.traceparent.as_deref().or(header("traceparent")),
+            sequence: event.sequence.as_deref(),
+            position: event.position.as_deref(),
+            decision: event.decision.as_deref(),
         },
     )
-}
-
-fn text<'a>(text: &'a Option<Text<'_>>) -> Option<&'a str> {
-    text.as_ref().map(|Text(text)| &**text)
 }
 
 /// A media type, so without regard to case.
@@ -174,6 +139,10 @@ fn is_structured(content_type: &str) -> bool {
 /// Only what has the form of a trace parent is passed on: it ends in a text column and in other people's headers.
 fn is_trace_parent(text: &str) -> bool {
     (55..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn has_control(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_control()) || !text.is_ascii() && text.chars().any(char::is_control)
 }
 
 /// The attributes that a message can do without.
@@ -200,7 +169,7 @@ fn complete(
         return Err(Malformed::at("invalid-envelope", "/specversion", "is not 1.0"));
     }
     for (pointer, text) in [("/id", &id), ("/source", &source), ("/type", &message_type)] {
-        if text.is_empty() || text.len() > ATTRIBUTE_BYTES_MAX || text.chars().any(char::is_control) {
+        if text.is_empty() || text.len() > ATTRIBUTE_BYTES_MAX || has_control(text) {
             let detail = format!("has 1 to {ATTRIBUTE_BYTES_MAX} bytes and no control character");
             return Err(Malformed::at("invalid-envelope", pointer, detail));
         }

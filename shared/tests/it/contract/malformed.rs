@@ -46,6 +46,12 @@ fn order(field: &str, json: &str) -> String {
     event("fulfil.order.create.v2", &data.to_string().replace(r#""\u0001""#, json))
 }
 
+/// A bare cancellation with more beside its data.
+fn bare(beside: &str) -> Raw {
+    let data = format!(r#"{{"order_id":"{ORDER_ID}"}}"#);
+    command(format!(r#"{{"type":"fulfil.order.cancel.v1","data":{data},{beside}}}"#))
+}
+
 #[test]
 fn what_is_not_json_of_ours_is_malformed() {
     let nested = "[".repeat(40) + &"]".repeat(40);
@@ -64,7 +70,19 @@ fn what_is_not_json_of_ours_is_malformed() {
         ("a key twice", "duplicate-key", command(order("line.quantity", r#"1,"quantity":2"#))),
         ("a key twice, escaped", "duplicate-key", command(order("line.quantity", r#"1,"quan\u0074ity":2"#))),
         ("a type twice", "duplicate-key", command(r#"{"type":"a","type":"b","data":{}}"#)),
+        ("a key twice in an attribute of others", "duplicate-key", bare(r#""x":{"a":1,"a":2}"#)),
+        ("an attribute of others twice", "duplicate-key", bare(r#""x":1,"x":2"#)),
+        ("data twice, escaped", "duplicate-key", bare(r#""d\u0061ta":1"#)),
+        ("an attribute of others out of range", "invalid-json", bare(r#""x":1e999"#)),
+        ("a lone surrogate in an attribute", "invalid-json", bare(r#""id":"\ud800""#)),
+        ("an attribute of others too deep", "limit", bare(&format!(r#""x":{nested}"#))),
+        ("a type that is a number and a key twice", "duplicate-key", command(r#"{"type":5,"x":1,"x":2}"#)),
         ("an array", "invalid-envelope", command("[]")),
+        (
+            "the attributes in a list",
+            "invalid-envelope",
+            command(r#"["1.0","a","/b","fulfil.order.cancel.v1",null,{}]"#),
+        ),
         ("a number", "invalid-envelope", command("5")),
         ("no type", "invalid-envelope", command(r#"{"specversion":"1.0","id":"a","source":"b","data":{}}"#)),
         ("an empty type", "invalid-envelope", command(event("", "{}"))),
@@ -108,6 +126,16 @@ fn what_is_not_json_of_ours_is_malformed() {
             "a structured event without specversion",
             "invalid-envelope",
             raw(Topic::OrdersCommands, None, &[("content-type", CONTENT_TYPE)], r#"{"type":"a","data":{}}"#),
+        ),
+        (
+            "a binary event with a key twice",
+            "duplicate-key",
+            raw(
+                Topic::OrdersCommands,
+                None,
+                &[("ce_specversion", "1.0"), ("ce_id", "a"), ("ce_source", "b"), ("ce_type", "c")],
+                r#"{"a":1,"a":2}"#,
+            ),
         ),
         (
             "a binary event of another version",
