@@ -31,8 +31,8 @@ impl Entry {
 /// `fulfil.stock.reserved.v1` -> `stock.reserved:1`.
 pub fn schema_name(message_type: &str) -> String {
     let name = message_type.strip_prefix("fulfil.").unwrap_or(message_type);
-    match name.rsplit_once(".v") {
-        Some((name, version)) => format!("{name}:{version}"),
+    match name.rsplit_once('.').and_then(|(name, version)| Some((name, version.strip_prefix('v')?))) {
+        Some((name, version)) => [name, ":", version].concat(),
         None => name.to_owned(),
     }
 }

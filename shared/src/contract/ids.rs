@@ -1,6 +1,11 @@
 //! Identifiers, parsed once at the edge: a value of these types is within the limits of the contract.
 
-use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    str::FromStr,
+    sync::Arc,
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,9 +17,16 @@ use super::limits::{SKU_CHARS_MAX, USER_ID_CHARS_MAX};
 /// Namespace of every id that we derive (UUIDv5). Fixed for ever: derived ids are what makes a repeat harmless.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x5b8f_6f1e_0d5c_4c0e_9a55_f0f1_11ed_0001);
 
+/// Room for the name of most that is derived.
+const DERIVED_BYTES: usize = 192;
+
 /// The id of what a handler makes of a message: the same input makes the same id for ever.
-pub fn derived(cause: Uuid, handler: &str, ordinal: usize) -> Uuid {
-    version_5(format!("{cause}/{handler}/{ordinal}").as_bytes())
+pub fn derived(cause: Uuid, handler: impl fmt::Display, ordinal: usize) -> Uuid {
+    let mut name = String::with_capacity(DERIVED_BYTES);
+    name.push_str(cause.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    // Writing to memory does not fail.
+    let _ = write!(name, "/{handler}/{ordinal}");
+    version_5(name.as_bytes())
 }
 
 /// The id of something that is named by its parts.
@@ -185,16 +197,19 @@ pub struct StreamName(Arc<str>);
 
 impl StreamName {
     pub fn order(id: OrderId) -> Self {
-        Self(format!("order-{id}").into())
+        Self::of_order("order-", id)
     }
     pub fn reservation(id: OrderId) -> Self {
-        Self(format!("reservation-{id}").into())
+        Self::of_order("reservation-", id)
     }
     pub fn payment(id: OrderId) -> Self {
-        Self(format!("payment-{id}").into())
+        Self::of_order("payment-", id)
     }
     pub fn stock(sku: &Sku) -> Self {
-        Self(format!("stock-{sku}").into())
+        Self(["stock-", sku.as_str()].concat().into())
+    }
+    fn of_order(category: &str, id: OrderId) -> Self {
+        Self([category, id.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer())].concat().into())
     }
     /// As stored. Needs a category and a key.
     pub fn parse(text: &str) -> Option<Self> {

@@ -107,8 +107,11 @@ impl<D: Decider> Execute<D> {
         for (index, (event, (stream, after))) in decision.events.into_iter().zip(folded).enumerate() {
             let event_type = event.event.event_type();
             // The version, as the answers to several calls go back to one cause and may say the same again.
-            let handler = || format!("{}/{stream}/{}/{event_type}", D::NAME, after.version);
-            let event_id = event.id.unwrap_or_else(|| ids::derived(told.id, &handler(), index));
+            let derived = || {
+                let handler = format_args!("{}/{stream}/{}/{event_type}", D::NAME, after.version);
+                ids::derived(told.id, handler, index)
+            };
+            let event_id = event.id.unwrap_or_else(derived);
             if event.id.is_some() {
                 let existing =
                     Existing { stream: stream.clone(), version: after.version, event: event.event.clone() };

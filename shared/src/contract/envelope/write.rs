@@ -1,10 +1,6 @@
 //! Writing: the structured form with header copies.
 
-use std::{
-    borrow::Cow,
-    fmt::{Display, Write},
-    ops::Range,
-};
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -12,41 +8,52 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{CONTENT_TYPE, Outgoing, Recorded};
-use crate::contract::{Malformed, Timestamp, catalogue, message::Message, topics::Topic};
+use crate::contract::{
+    Malformed, Timestamp, catalogue,
+    message::{self, Message},
+    topics::Topic,
+};
 
 impl Recorded {
     /// The message that the relay publishes. `None` where the stream's category has no topic.
     pub fn encode(&self, service: &str) -> Option<Outgoing> {
         let topic = Topic::of_category(self.stream.category())?;
         let key = self.stream.key();
-        let (id, time) = (self.event_id.to_string(), time_text(self.recorded_at));
         let mut text = Text { value: String::with_capacity(self.data.len() + 640) };
         // Every part is an id, a number or a name of ours, so nothing needs escaping but the trace, which came
         // from outside.
         text.put(r#"{"specversion":"1.0","id":""#);
-        let id = text.put(id);
+        let id = text.put_id(self.event_id);
         text.put(r#"","source":""#);
-        let source = text.put(format_args!("/fulfil/{service}"));
+        let source = text.put("/fulfil/").start..text.put(service).end;
         text.put(r#"","type":""#);
         let event_type = text.put(&self.event_type);
         text.put(r#"","subject":""#);
-        let subject = text.put(self.stream.subject());
-        let schema = catalogue::schema_name(&self.event_type);
-        text.put(format_args!(
-            r#"","time":"{time}","datacontenttype":"application/json","dataschema":"urn:fulfil:schema:{schema}","partitionkey":""#
-        ));
+        let subject = text.put(&self.stream.subject());
+        text.put(r#"","time":""#);
+        text.put(&time_text(self.recorded_at));
+        text.put(r#"","datacontenttype":"application/json","dataschema":"urn:fulfil:schema:"#);
+        text.put(&catalogue::schema_name(&self.event_type));
+        text.put(r#"","partitionkey":""#);
         let key = text.put(key);
         text.put(r#"","sequence":""#);
-        let sequence = text.put(format_args!("{:010}", self.version));
+        let sequence = text.put_digits(self.version, 10);
         text.put(r#"","position":""#);
-        let position = text.put(format_args!("{:020}", self.position));
-        text.put(format_args!(r#"","decision":"{}","correlationid":""#, self.decision));
-        let correlation_id = text.put(self.correlation_id);
-        text.put(format_args!(r#"","causationid":"{}""#, self.causation_id));
+        let position = text.put_digits(self.position, 20);
+        text.put(r#"","decision":""#);
+        text.put(&self.decision.to_string());
+        text.put(r#"","correlationid":""#);
+        let correlation_id = text.put_id(self.correlation_id);
+        text.put(r#"","causationid":""#);
+        text.put_id(self.causation_id);
+        text.put("\"");
         if let Some(traceparent) = &self.traceparent {
-            text.put(format_args!(r#","traceparent":{}"#, serde_json::Value::from(traceparent.as_str())));
+            text.put(r#","traceparent":"#);
+            text.put(&message::write(traceparent));
         }
-        text.put(format_args!(r#","data":{}}}"#, self.data));
+        text.put(r#","data":"#);
+        text.put(&self.data);
+        text.put("}");
         // The headers repeat what stands in the value, so they are parts of it.
         let value = Bytes::from(text.value);
         let mut headers = Vec::with_capacity(9);
@@ -72,11 +79,22 @@ struct Text {
 }
 
 impl Text {
-    fn put(&mut self, part: impl Display) -> Range<usize> {
+    fn put(&mut self, part: &str) -> Range<usize> {
         let start = self.value.len();
-        // Writing to memory does not fail.
-        let _ = write!(self.value, "{part}");
+        self.value.push_str(part);
         start..self.value.len()
+    }
+
+    fn put_id(&mut self, id: Uuid) -> Range<usize> {
+        self.put(id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
+
+    /// A number that is not negative, with zeros before it up to so many digits.
+    fn put_digits(&mut self, number: i64, digits: usize) -> Range<usize> {
+        const ZEROS: &str = "00000000000000000000";
+        let number = number.to_string();
+        let zeros = digits.saturating_sub(number.len()).min(ZEROS.len());
+        self.put(&ZEROS[..zeros]).start..self.put(&number).end
     }
 }
 
