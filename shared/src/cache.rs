@@ -1,6 +1,8 @@
 //! What was used last, by key, bounded in number.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
+
+use foldhash::HashMap;
 
 /// Bounded by two generations: what is not used while the young one fills up is dropped with the old one.
 pub struct Cache<K, V> {
@@ -12,7 +14,7 @@ pub struct Cache<K, V> {
 impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
     /// Holds between `max / 2` and `max` of the values used last, and what one call of [`Cache::put_all`] adds.
     pub fn new(max: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), generation_max: (max / 2).max(1) }
+        Self { young: HashMap::default(), old: HashMap::default(), generation_max: (max / 2).max(1) }
     }
 
     pub fn get(&mut self, key: &K) -> Option<V> {

@@ -3,7 +3,7 @@
 //! Source: the decider pattern (J. Chassaing), with one addition: a decision may span several streams of one log,
 //! as inventory-service decides over a reservation and its stocks at once.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -108,10 +108,14 @@ impl Via {
     }
 }
 
+/// Hashed quickly: a message looks for a stream some ten times. Whoever would slow it down by skus of his own would have to
+/// guess the seed of each map.
+pub type FoldedStreams<S> = foldhash::HashMap<StreamName, Folded<S>>;
+
 /// What a decision can see: the folded streams, and the event that was already appended under the command's
 /// identity.
 pub struct Streams<'a, S, E> {
-    states: &'a HashMap<StreamName, Folded<S>>,
+    states: &'a FoldedStreams<S>,
     pub existing: Option<&'a Existing<E>>,
 }
 
@@ -131,7 +135,7 @@ pub struct Existing<E> {
 }
 
 impl<'a, S: Default + Clone, E> Streams<'a, S, E> {
-    pub fn new(states: &'a HashMap<StreamName, Folded<S>>, existing: Option<&'a Existing<E>>) -> Self {
+    pub fn new(states: &'a FoldedStreams<S>, existing: Option<&'a Existing<E>>) -> Self {
         Self { states, existing }
     }
 

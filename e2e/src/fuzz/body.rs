@@ -1,7 +1,7 @@
 //! HTTP requests: the routes that take a body, each with its service's own decider behind it or, behind the projector's, a view
 //! that is away, and behind the operator's, a loop that is gone; and what the payment provider answers.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode};
 use inventory_service::Inventory;
@@ -17,8 +17,7 @@ use projector::{
 use shared::{
     broker::BrokerSettings,
     consumer::console,
-    contract::ids::StreamName,
-    decider::{Decider, Folded, Streams, Told, Via},
+    decider::{Decider, FoldedStreams, Streams, Told, Via},
     engine::inbox::{self, Answer, Asked, Unanswered},
     http::{self, Readiness},
     telemetry::Metrics,
@@ -147,7 +146,7 @@ async fn answered<D: Decider>(
 /// Over an empty log, so that an input means the same whatever came before it.
 fn decided<D: Decider>(decider: &D, command: &D::Command, told: &Told) -> Result<Answer<D>, Unanswered> {
     let stream = decider.streams(command).into_iter().next().ok_or(Unanswered::Failed)?;
-    let none: HashMap<StreamName, Folded<D::State>> = HashMap::new();
+    let none: FoldedStreams<D::State> = FoldedStreams::default();
     let decision = decider.decide(&Streams::new(&none, None), command, told).map_err(Unanswered::Refused)?;
     let events: Vec<D::Event> = decision.events.into_iter().map(|decided| decided.event).collect();
     let state = shared::decider::fold(decider, D::State::default(), &events);

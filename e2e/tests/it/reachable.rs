@@ -1,7 +1,7 @@
 //! One service alone, told everything in every order: the states that it can be in, and what it does in each.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     hash::Hash,
 };
 
@@ -16,7 +16,7 @@ use payment_service::{
 };
 use shared::{
     contract::{ids::StreamName, message::Event, payment::Operation},
-    decider::{Decider, Folded, Streams, Task, Told, Via},
+    decider::{Decider, Folded, FoldedStreams, Streams, Task, Told, Via},
     testing::memory::told,
 };
 use uuid::Uuid;
@@ -253,7 +253,7 @@ fn step<D: Decider<State: Eq + Hash>>(
     let folded = |(stream, state): (&StreamName, &D::State)| {
         (stream.clone(), Folded { version: 0, state: state.clone() })
     };
-    let seen: HashMap<StreamName, Folded<D::State>> = states.streams.iter().map(folded).collect();
+    let seen: FoldedStreams<D::State> = states.streams.iter().map(folded).collect();
     let told = Told { via: input.via, ..told(Uuid::from_u128(7), samples::now()) };
     let identity = decider.identity(&input.command, &told);
     let mut next = states.clone();

@@ -11,7 +11,7 @@ use shared::{
         message::{Event, Message},
         stock::*,
     },
-    decider::{Class, Decider, Existing, Folded, Streams, fold},
+    decider::{Class, Decider, Existing, Folded, FoldedStreams, Streams, fold},
     testing::memory::told,
 };
 use uuid::Uuid;
@@ -105,7 +105,7 @@ fn a_sku_that_nobody_knows_has_nothing() {
 fn levels_end_at_their_limit_and_never_overflow() {
     let full = Stock { on_hand: STOCK_LEVEL_MAX, reserved: 0 };
     let stream = StreamName::stock(&sku("A"));
-    let states = [(stream, Folded { version: 1, state: State::Stock(full) })].into();
+    let states = FoldedStreams::from_iter([(stream, Folded { version: 1, state: State::Stock(full) })]);
     for message in [receive("A", 1, None), adjust("A", 1, None)] {
         let command = Inventory.react(&message, &envelope(&message, Uuid::from_u128(9), None)).unwrap();
         let streams = Streams::<State, InventoryEvent>::new(&states, None);

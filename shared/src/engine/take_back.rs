@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     contract::{Timestamp, envelope::Recorded, ids::StreamName, message::Event},
-    decider::{Decider, Folded},
+    decider::{Decider, Folded, FoldedStreams},
     log::{self, Append, Appended, Begun, DoneTask, Load, connect},
     relay::{
         RelaySettings,
@@ -133,7 +133,7 @@ async fn with_tasks<D: Decider>(
     names.dedup();
     let load = Load { streams: names, fingerprint: D::FINGERPRINT.to_owned(), ..Load::default() };
     let loaded = log::answered(log::load(connection, &load)).await?;
-    let mut streams: HashMap<StreamName, Folded<D::State>> = HashMap::new();
+    let mut streams: FoldedStreams<D::State> = FoldedStreams::default();
     for (stream, snapshot, known) in loaded.streams {
         let mut folded = match &snapshot {
             Some(snapshot) => {

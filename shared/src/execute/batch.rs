@@ -14,7 +14,7 @@ use super::{
 use crate::{
     consumer::Place,
     contract::{Timestamp, ids::StreamName},
-    decider::{Decider, Existing, Folded, Task},
+    decider::{Decider, Existing, FoldedStreams, Task},
     engine::inbox::{Answer, Unanswered},
     failure::{KeyHold, Poison},
     log::{Append, HeldRow, OwnedTask, StoredLetter},
@@ -89,7 +89,7 @@ pub(super) enum TaskWord {
 /// What was decided. Thrown away whole when the append is refused.
 pub(super) struct Decided<D: Decider> {
     pub(super) append: Append,
-    pub(super) streams: HashMap<StreamName, Folded<D::State>>,
+    pub(super) streams: FoldedStreams<D::State>,
     pub(super) appended_identities: HashMap<Uuid, Existing<D::Event>>,
     pub(super) holds: HashMap<String, KeyHold>,
     pub(super) letters: HashMap<Uuid, StoredLetter>,
@@ -114,7 +114,7 @@ impl<D: Decider> Default for Decided<D> {
     fn default() -> Self {
         Self {
             append: Append::default(),
-            streams: HashMap::new(),
+            streams: FoldedStreams::default(),
             appended_identities: HashMap::new(),
             holds: HashMap::new(),
             letters: HashMap::new(),

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use crate::{
     contract::{Timestamp, envelope::Recorded, ids, ids::StreamName, message::Event},
-    decider::{Decided, Decider, Decision, Existing, Folded, Refusal, Streams, Task, TaskChange, Told, Via},
+    decider::{
+        Decided, Decider, Decision, Existing, Folded, FoldedStreams, Refusal, Streams, Task, TaskChange,
+        Told, Via,
+    },
     task,
 };
 
@@ -18,7 +21,7 @@ pub struct Memory<D: Decider> {
     pub tasks: BTreeMap<(StreamName, String), Task>,
     /// Tasks that were set, for whoever keeps the time; taken out by them.
     pub set: Vec<Task>,
-    states: HashMap<StreamName, Folded<D::State>>,
+    states: FoldedStreams<D::State>,
     /// Where in the log an event stands.
     places: HashMap<Uuid, usize>,
 }
@@ -39,7 +42,7 @@ impl<D: Decider> Memory<D> {
             log: Vec::new(),
             tasks: BTreeMap::new(),
             set: Vec::new(),
-            states: HashMap::new(),
+            states: FoldedStreams::default(),
             places: HashMap::new(),
         }
     }
@@ -64,7 +67,7 @@ impl<D: Decider> Memory<D> {
         self.states.get(stream).map_or(0, |folded| folded.version)
     }
 
-    pub fn states(&self) -> &HashMap<StreamName, Folded<D::State>> {
+    pub fn states(&self) -> &FoldedStreams<D::State> {
         &self.states
     }
 
@@ -77,7 +80,7 @@ impl<D: Decider> Memory<D> {
             let folded = self.states.get(&stream)?.clone();
             Some((stream, folded))
         });
-        let states: HashMap<StreamName, Folded<D::State>> = known.collect();
+        let states: FoldedStreams<D::State> = known.collect();
         let existing = self.decider.identity(command, told).and_then(|id| {
             let logged = &self.log[*self.places.get(&id)?];
             Some(Existing {
@@ -94,7 +97,7 @@ impl<D: Decider> Memory<D> {
         for (ordinal, Decided { stream, event, id }) in decision.events.iter().enumerate() {
             let handler =
                 || format!("{}/{stream}/{}/{}", D::NAME, self.version(stream) + 1, event.event_type());
-            let id = id.unwrap_or_else(|| ids::derived(told.id, &handler(), ordinal));
+            let id = id.unwrap_or_else(|| ids::derived(told.id, handler(), ordinal));
             self.append(stream.clone(), event.clone(), id, told.id, told.at);
         }
         for change in &decision.tasks {

@@ -9,7 +9,7 @@ use std::{
 
 use shared::{
     contract::{ids::StreamName, message::Message},
-    decider::{Class, Decider, Folded, Streams, Task, TaskChange, Told, Via},
+    decider::{Class, Decider, Folded, FoldedStreams, Streams, Task, TaskChange, Told, Via},
     testing::memory::told,
 };
 use uuid::Uuid;
@@ -176,7 +176,7 @@ impl<D: Decider<State: Eq + Hash>> Actor<D> {
 
     fn decide(&mut self, symbols: &mut Symbols, node: Node, via: Via, command: &D::Command) -> Step<D::Call> {
         let known = self.nodes[usize::from(node)].clone();
-        let mut folded: HashMap<StreamName, Folded<D::State>> =
+        let mut folded: FoldedStreams<D::State> =
             known.into_iter().map(|(stream, version, state)| (stream, Folded { version, state })).collect();
         let told = Told { via, ..told(Uuid::from_u128(7), samples::now()) };
         let decision = match self.decider.decide(&Streams::new(&folded, None), command, &told) {
