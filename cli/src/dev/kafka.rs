@@ -74,13 +74,10 @@ pub(crate) async fn spawn(
         run_to_end(&mut format, &log).await.context("Kafka's storage could not be formatted")?;
     }
     let mut server = Command::new(&java);
-    server.args(["-Xms256m", "-XX:+UseSerialGC"]);
-    if is_cluster(kafka) {
-        // Three on one machine, for trying what becomes of them: quick to start rather than quick.
-        server.args(["-Xmx384m", "-XX:TieredStopAtLevel=1"]);
-    } else {
-        server.arg("-Xmx512m");
-    }
+    // Over the 20,000 orders of a fresh broker the second compiler takes half as much again as it saves.
+    server.args(["-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    // Three share a machine.
+    server.arg(if is_cluster(kafka) { "-Xmx384m" } else { "-Xmx512m" });
     server.args([
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
