@@ -124,7 +124,7 @@ struct EventBody {
     /// Since its cause, where that is an event of this order.
     latency_ms: Option<i64>,
     /// How often it was on its topic.
-    deliveries: i32,
+    deliveries: i64,
     #[schema(value_type = Object)]
     data: Box<RawValue>,
 }

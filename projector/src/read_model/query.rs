@@ -101,10 +101,7 @@ pub async fn orders(
 
 /// In no order: [`crate::view::timeline::story`] makes one.
 pub async fn timeline(connection: &mut PgConnection, id: OrderId) -> Result<Vec<Entry>, StoreError> {
-    let entries = sqlx::query_as("select * from timeline where order_id = $1")
-        .bind(id.uuid())
-        .fetch_all(connection)
-        .await?;
+    let entries = sqlx::query_as(include_str!("timeline.sql")).bind(id.uuid()).fetch_all(connection).await?;
     Ok(entries)
 }
 

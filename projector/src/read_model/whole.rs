@@ -12,15 +12,10 @@ use shared::{
     log::StoreError,
 };
 use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
 
 use super::load::{damage, order_id};
-use crate::view::{
-    letter::LetterRow,
-    order::OrderRow,
-    rows::Rows,
-    stock::StockRow,
-    timeline::{Entry, EntryId},
-};
+use crate::view::{letter::LetterRow, order::OrderRow, rows::Rows, stock::StockRow, timeline::Entry};
 
 /// All tables of a view.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -63,8 +58,9 @@ pub async fn whole(connection: &mut PgConnection) -> Result<View, StoreError> {
     let letters: Vec<LetterRow> =
         sqlx::query_as("select * from dead_letter_view").fetch_all(&mut *connection).await?;
     view.rows.letters = letters.into_iter().map(|row| (row.id, row)).collect();
-    let entries = sqlx::query("select * from timeline").fetch_all(&mut *connection).await?;
-    view.rows.timeline = entries.iter().map(entry).collect::<sqlx::Result<_>>()?;
+    let entries: Vec<Entry> =
+        sqlx::query_as(include_str!("timeline.sql")).bind(None::<Uuid>).fetch_all(&mut *connection).await?;
+    view.rows.timeline = entries.into_iter().map(|entry| (entry.id(), entry)).collect();
     let wanted = sqlx::query("select * from order_sku").fetch_all(&mut *connection).await?;
     view.wanted = wanted.iter().map(wish).collect::<sqlx::Result<_>>()?;
     let positions = sqlx::query("select topic, partition, nullif(next, -1) as next from position")
@@ -76,24 +72,6 @@ pub async fn whole(connection: &mut PgConnection) -> Result<View, StoreError> {
         }
     }
     Ok(view)
-}
-
-fn entry(row: &PgRow) -> sqlx::Result<(EntryId, Entry)> {
-    let entry = Entry {
-        order_id: order_id(row, "order_id")?,
-        topic: topic(row)?,
-        key: row.try_get("key")?,
-        sequence: row.try_get("sequence")?,
-        event_id: row.try_get("event_id")?,
-        event_type: row.try_get("type")?,
-        service: row.try_get("service")?,
-        time: row.try_get("time")?,
-        position: row.try_get("position")?,
-        cause: row.try_get("cause")?,
-        data: row.try_get("data")?,
-        deliveries: row.try_get("deliveries")?,
-    };
-    Ok((entry.id(), entry))
 }
 
 fn wish(row: &PgRow) -> sqlx::Result<(Sku, Timestamp, OrderId)> {

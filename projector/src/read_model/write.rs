@@ -4,7 +4,7 @@
 //! rebalance is under way two replicas can own two topics of one key, and neither may undo the other. That each
 //! topic is folded by one at a time is what the compare-and-set of positions says.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{collections::BTreeSet, iter, sync::LazyLock};
 
 use serde::Serialize;
 use shared::{
@@ -86,7 +86,8 @@ async fn write_all<'r>(
         .filter(|row| rows.changed.contains(&RowId::Stock(row.sku.clone())))
         .filter_map(|row| Some((row, row.levels.state?)))
         .collect();
-    let entries: Vec<&Entry> = rows.timeline.values().collect();
+    let delivered = |entry: &'r Entry| iter::repeat_n(entry, entry.deliveries as usize);
+    let entries: Vec<&Entry> = rows.timeline.values().flat_map(delivered).collect();
     let answer = append::call(AssertSqlSafe(SQL.as_str()), write)
         .bind(column(&orders, |row| row.order_id.uuid()))
         .bind(column(&orders, |row| new_order(row).map_or(0, |order| order.version)))
@@ -121,7 +122,6 @@ async fn write_all<'r>(
         .bind(column(&entries, |entry| entry.position))
         .bind(column(&entries, |entry| entry.cause))
         .bind(column(&entries, |entry| entry.data.as_str()))
-        .bind(column(&entries, |entry| entry.deliveries))
         .fetch_one(connection)
         .await?;
     append::appended(write, answer)

@@ -59,17 +59,15 @@ stocks as (
   where known.version < excluded.version
 ),
 entries as (
-  insert into timeline as known (
-    order_id, topic, sequence, event_id, key, type, service, time, position, cause, data, deliveries
+  insert into timeline (
+    order_id, topic, sequence, event_id, key, type, service, time, position, cause, data
   )
   select *
   from unnest(
     $88::uuid[], $89::text[], $90::bigint[], $91::uuid[], $92::text[], $93::text[], $94::text[],
-    $95::timestamptz[], $96::bigint[], $97::uuid[], $98::text[], $99::int[]
+    $95::timestamptz[], $96::bigint[], $97::uuid[], $98::text[]
   )
   where (select outcome from appended) = 'done'
-  on conflict (order_id, topic, sequence, event_id) do update
-  set deliveries = known.deliveries + excluded.deliveries
 )
 select outcome, log_end, answered_at
 from appended

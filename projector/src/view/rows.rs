@@ -1,6 +1,6 @@
 //! The rows that a batch touches, and the fold of one message onto them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use shared::contract::{
     Timestamp,
@@ -136,8 +136,10 @@ impl Rows {
             None => self.fold_foreign(fact),
         };
         if let Some(entry) = fact.entry() {
-            let known = self.timeline.entry(entry.id());
-            known.and_modify(|known| known.deliveries += 1).or_insert(entry);
+            match self.timeline.entry(entry.id()) {
+                btree_map::Entry::Vacant(place) => drop(place.insert(entry)),
+                btree_map::Entry::Occupied(mut known) => known.get_mut().again(entry),
+            }
         }
         Ok(step)
     }

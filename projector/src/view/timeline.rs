@@ -26,10 +26,10 @@ pub struct Entry {
     pub cause: Option<Uuid>,
     pub data: String,
     /// How often it was on its topic; above one, the rest were duplicates.
-    pub deliveries: i32,
+    pub deliveries: i64,
 }
 
-/// What makes an entry the same one, and the order in which entries are written.
+/// What makes an entry the same one.
 pub type EntryId = (OrderId, Topic, i64, Uuid);
 
 impl Entry {
@@ -43,6 +43,18 @@ impl Entry {
 pub struct Told {
     pub entry: Entry,
     pub latency_ms: Option<i64>,
+}
+
+impl Entry {
+    /// The same one again. Of two that are not equal, which nobody's but foreign ones are, the lesser is told, so that their
+    /// order does not matter.
+    pub fn again(&mut self, other: Entry) {
+        let deliveries = self.deliveries + other.deliveries;
+        if (other.time, &other.data) < (self.time, &self.data) {
+            *self = other;
+        }
+        self.deliveries = deliveries;
+    }
 }
 
 /// Puts entries in the order in which they must have happened: by time, but never before their cause and never
@@ -146,6 +158,16 @@ mod tests {
         let confirmed = entry(Topic::OrdersEvents, 2, 20, 900, 5);
         let cancelled = entry(Topic::OrdersEvents, 3, 3, 901, 5);
         assert_eq!(ids(vec![cancelled, confirmed]), [20, 3]);
+    }
+
+    #[test]
+    fn an_event_that_comes_again_is_counted_in_any_order() {
+        let (early, late) =
+            (entry(Topic::OrdersEvents, 0, 1, 900, 5), entry(Topic::OrdersEvents, 0, 1, 900, 6));
+        let (mut one, mut other) = (early.clone(), late.clone());
+        one.again(late);
+        other.again(early.clone());
+        assert_eq!((&one, one.deliveries, one.time), (&other, 2, early.time));
     }
 
     #[test]

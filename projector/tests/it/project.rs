@@ -5,7 +5,7 @@ use bytes::Bytes;
 use projector::{
     intake::READS,
     project::{Projection, Store, lag::Lag, projection::Came},
-    read_model::schema,
+    read_model::{query, schema, whole},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -140,10 +140,32 @@ async fn a_restarted_projection_goes_on_where_the_rows_are() {
     // What was committed comes again: it is left out by its offset and not counted as a duplicate.
     take_all(&mut restarted, first.to_vec()).await;
     take_all(&mut restarted, second.to_vec()).await;
-    assert!(database.rows("select * from timeline where deliveries <> 1").await.is_empty());
+    assert!(database.rows("select event_id from timeline group by 1 having count(*) > 1").await.is_empty());
     let mut whole = Database::new().await;
     take_all(&mut whole.projection().await, messages).await;
     assert_eq!(database.view().await, whole.view().await);
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_is_one_delivery_more() {
+    let messages = one_order();
+    let mut database = Database::new().await;
+    let mut projection = database.projection().await;
+    take_all(&mut projection, messages.clone()).await;
+    let first = query::timeline(&mut database.connection, order_id()).await.unwrap();
+    assert!(first.iter().all(|entry| entry.deliveries == 1));
+    let last = messages.iter().rfind(|raw| raw.topic == Topic::OrdersEvents).unwrap();
+    // In the next batch, and in the one after it twice.
+    let again = |more| Raw { offset: last.offset + more, ..last.clone() };
+    take_all(&mut projection, vec![again(1)]).await;
+    take_all(&mut projection, vec![again(2), again(3)]).await;
+    let told = query::timeline(&mut database.connection, order_id()).await.unwrap();
+    let repeated: Vec<i64> =
+        told.iter().map(|entry| entry.deliveries).filter(|deliveries| *deliveries > 1).collect();
+    assert_eq!((told.len(), repeated), (first.len(), vec![4]));
+    assert_eq!(database.count("timeline").await, first.len() as i64 + 3);
+    let whole = whole::whole(&mut database.connection).await.unwrap();
+    assert_eq!(whole.rows.timeline.len(), first.len());
 }
 
 #[tokio::test]

@@ -174,7 +174,6 @@ async fn commit(
         .bind(column(told, |event| event.position))
         .bind(column(told, |event| event.event_id))
         .bind(column(told, |event| event.data.as_str()))
-        .bind(column(told, |_| 1_i32))
         .bind(topics)
         .bind(partitions)
         .bind(ends.into_iter().copied().collect::<Vec<i64>>())

@@ -3,7 +3,7 @@ with
 moved as (
   update position as stands
   set next = move."to"
-  from unnest($35::text[], $36::int[], $37::bigint[]) as move (topic, partition, "to")
+  from unnest($34::text[], $35::int[], $36::bigint[]) as move (topic, partition, "to")
   where stands.topic = move.topic and stands.partition = move.partition
 ),
 orders as (
@@ -55,13 +55,11 @@ stocks as (
       reserved = excluded.reserved
   where known.version < excluded.version
 )
-insert into timeline as known (
-  order_id, topic, sequence, event_id, key, type, service, time, position, cause, data, deliveries
+insert into timeline (
+  order_id, topic, sequence, event_id, key, type, service, time, position, cause, data
 )
 select *
 from unnest(
   $23::uuid[], $24::text[], $25::bigint[], $26::uuid[], $27::text[], $28::text[], $29::text[],
-  $30::timestamptz[], $31::bigint[], $32::uuid[], $33::text[], $34::int[]
+  $30::timestamptz[], $31::bigint[], $32::uuid[], $33::text[]
 )
-on conflict (order_id, topic, sequence, event_id) do update
-set deliveries = known.deliveries + excluded.deliveries
