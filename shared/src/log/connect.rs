@@ -50,6 +50,9 @@ fn ours(options: PgConnectOptions, application_name: &str) -> PgConnectOptions {
         .options([
             // Plans made while the tables were empty would stay for ever.
             ("plan_cache_mode", "force_custom_plan"),
+            // Statements of milliseconds would be compiled for half a second each time: what must go by a key has a plan
+            // that seems dear wherever it cannot.
+            ("jit", "off"),
             // `append` reads after its lock, which needs a snapshot per statement.
             ("default_transaction_isolation", "read committed"),
             // A call whose client is gone stops waiting for the lock.

@@ -77,6 +77,7 @@ async fn a_connection_has_what_we_rest_on_whatever_its_role_says() {
     for (setting, value) in [
         ("default_transaction_isolation", "read committed"),
         ("plan_cache_mode", "force_custom_plan"),
+        ("jit", "off"),
         ("client_connection_check_interval", "1s"),
     ] {
         let found: String = sqlx::query_scalar("select current_setting($1)")
