@@ -74,7 +74,7 @@ pub(crate) async fn spawn(
         run_to_end(&mut format, &log).await.context("Kafka's storage could not be formatted")?;
     }
     let mut server = Command::new(&java);
-    // Over the 20,000 orders of a fresh broker the second compiler takes half as much again as it saves.
+    // With the second compiler the first 14,000 orders of a broker cost it half as much again.
     server.args(["-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
     // Three share a machine.
     server.arg(if is_cluster(kafka) { "-Xmx384m" } else { "-Xmx512m" });

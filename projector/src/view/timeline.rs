@@ -36,16 +36,7 @@ impl Entry {
     pub fn id(&self) -> EntryId {
         (self.order_id, self.topic, self.sequence, self.event_id)
     }
-}
 
-/// An entry at its place in the story, with the time since its cause where that is part of the story.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Told {
-    pub entry: Entry,
-    pub latency_ms: Option<i64>,
-}
-
-impl Entry {
     /// The same one again. Of two that are not equal, which nobody's but foreign ones are, the lesser is told, so that their
     /// order does not matter.
     pub fn again(&mut self, other: Entry) {
@@ -55,6 +46,13 @@ impl Entry {
         }
         self.deliveries = deliveries;
     }
+}
+
+/// An entry at its place in the story, with the time since its cause where that is part of the story.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub entry: Entry,
+    pub latency_ms: Option<i64>,
 }
 
 /// Puts entries in the order in which they must have happened: by time, but never before their cause and never
