@@ -145,7 +145,7 @@ fn choose(
         (before, _) => Some(before),
     };
     match wanted {
-        Some(port) if free.reserve(port) => Ok(port),
+        Some(port) if free.reserve_soon(port) => Ok(port),
         Some(port) if ports == Ports::Fixed => {
             bail!("port {port}, for {what}, is taken by another program: stop that one, or use --ports auto")
         }
@@ -159,10 +159,8 @@ fn lives(process: Option<Process>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
     use super::*;
-    use crate::dev::ports::tests::alone;
+    use crate::dev::ports::tests::{alone, listen};
 
     fn options(ports: Ports, replicas: Option<u16>) -> Options {
         Options { ports, replicas, ..Options::default() }
@@ -185,7 +183,7 @@ mod tests {
         let mut state = State::default();
         plan(&mut state, &options(Ports::Auto, None)).unwrap();
         let taken = state.kafka.nodes[0].port;
-        let _other_program = TcpListener::bind(("127.0.0.1", taken)).unwrap();
+        let _other_program = listen(taken);
         let refusal = plan(&mut state, &options(Ports::Fixed, None)).unwrap_err().to_string();
         assert!(refusal.contains(&taken.to_string()) && refusal.contains("Kafka"), "{refusal}");
         plan(&mut state, &options(Ports::Auto, None)).unwrap();

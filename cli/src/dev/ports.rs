@@ -6,6 +6,8 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::bail;
@@ -15,6 +17,9 @@ use rand::Rng;
 /// between two starts. Well below, other software has its habits.
 const RANGE: std::ops::Range<u16> = 20_000..32_768;
 const TRIES: usize = 500;
+/// A process that is started while a port is held has it too, from its fork until it runs its own program.
+const LET_GO: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Ports {
@@ -46,6 +51,18 @@ impl FreePorts {
         true
     }
 
+    /// Waits for somebody who is about to let it go.
+    pub(crate) fn reserve_soon(&mut self, port: u16) -> bool {
+        let end = Instant::now() + LET_GO;
+        while !self.reserve(port) {
+            if Instant::now() > end {
+                return false;
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+        true
+    }
+
     pub(crate) fn any(&mut self) -> anyhow::Result<u16> {
         for _ in 0..TRIES {
             let port = rand::rng().random_range(RANGE);
@@ -69,6 +86,31 @@ pub(super) mod tests {
         LISTENING.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// As a server would. A process that another test starts can have the port of a moment before.
+    pub(in super::super) fn listen(port: u16) -> TcpListener {
+        let end = Instant::now() + LET_GO;
+        loop {
+            match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                Err(taken) if Instant::now() > end => panic!("port {port}: {taken}"),
+                Err(_) => thread::sleep(LOOK_AGAIN),
+                Ok(listening) => return listening,
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_let_go_in_a_moment_is_waited_for() {
+        let _alone = alone();
+        let mut free = FreePorts::default();
+        let port = free.any().unwrap();
+        let letting_go = thread::spawn(move || {
+            thread::sleep(LET_GO / 10);
+            drop(free);
+        });
+        assert!(FreePorts::default().reserve_soon(port));
+        letting_go.join().unwrap();
+    }
+
     #[test]
     fn ports_are_given_out_once_and_out_of_the_way_of_outgoing_connections() {
         let _alone = alone();
@@ -77,10 +119,7 @@ pub(super) mod tests {
         assert!(ports.iter().all(|port| *port < 32_768));
         assert!(ports.iter().all(|port| !free.reserve(*port)), "held until the last server listens");
         assert!(ports.iter().all(|port| !FreePorts::default().reserve(*port)), "also from another system");
-        assert!(
-            ports.iter().all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()),
-            "for the server"
-        );
+        ports.iter().for_each(|port| drop(listen(*port)));
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 40);
