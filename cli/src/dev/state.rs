@@ -84,7 +84,7 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -97,7 +97,7 @@ impl Folder {
         if lock.try_lock().is_err() {
             bail!("another fulfil dev is at work in {}", path.display());
         }
-        Ok(Folder { path, _lock: lock })
+        Ok(Folder { path, lock })
     }
 
     /// `None` where nothing was ever started; nothing is made there.
@@ -125,6 +125,13 @@ impl Folder {
         let new = self.path.join("state.json.new");
         fs::write(&new, serde_json::to_vec_pretty(state)?)?;
         fs::rename(&new, self.path.join("state.json")).context("state.json cannot be written")
+    }
+}
+
+/// Closing is not enough: a process that is being started has the file too until it runs its own program.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 
