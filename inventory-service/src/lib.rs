@@ -17,7 +17,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use domain::{Command, InventoryEvent, Seen, State};
+use domain::{Command, InventoryEvent, Reservation, Seen, State};
 
 /// The service's decider.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +99,14 @@ impl Decider for Inventory {
 
     fn due(&self, _: &Task) -> Option<Command> {
         None
+    }
+
+    /// What was committed can come back, which is rare.
+    fn goes_on(&self, _: &StreamName, state: &State) -> bool {
+        match state {
+            State::None | State::Stock(_) | State::Reservation(Reservation::Reserved { .. }) => true,
+            State::Reservation(_) => false,
+        }
     }
 
     /// A sku that sells has as many events as orders; a reservation has three.

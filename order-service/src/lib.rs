@@ -119,6 +119,10 @@ impl Decider for Orders {
         }
     }
 
+    fn goes_on(&self, _: &StreamName, order: &Order) -> bool {
+        !matches!(order, Order::Completed { .. } | Order::Settled { .. })
+    }
+
     fn snapshots(&self, _: &StreamName) -> bool {
         false
     }

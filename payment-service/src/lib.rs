@@ -18,7 +18,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use crate::domain::{Call, Command, ENQUIRE, Limits, Payment};
+use crate::domain::{Call, Command, ENQUIRE, Limits, Payment, Stage};
 
 /// The service, as the engine runs it.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +75,11 @@ impl Decider for Payments {
         }
         let operation = Operation::ALL.into_iter().find(|operation| operation.as_str() == task.kind)?;
         Some(Command::CallProvider { order_id, operation, attempt: task.attempt })
+    }
+
+    /// What was captured can be given back, which is rare.
+    fn goes_on(&self, _: &StreamName, payment: &Payment) -> bool {
+        !matches!(payment.stage, Stage::Captured | Stage::Closed { .. })
     }
 
     fn snapshots(&self, _: &StreamName) -> bool {

@@ -71,6 +71,12 @@ pub trait Decider: Send + Sync + 'static {
     /// What a due task asks. It is decided like any other command, over the state of its stream.
     fn due(&self, task: &Task) -> Option<Self::Command>;
 
+    /// Whether more is expected of a stream in this state. Where not, it is not kept in memory: who asks for it all the
+    /// same has it read.
+    fn goes_on(&self, _stream: &StreamName, _state: &Self::State) -> bool {
+        true
+    }
+
     /// Whether a stream grows long enough to want snapshots.
     fn snapshots(&self, stream: &StreamName) -> bool;
 }

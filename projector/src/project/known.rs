@@ -47,9 +47,12 @@ impl Known {
         (rows, unknown)
     }
 
-    /// Rows as they were committed.
+    /// Rows as they were committed; no more is expected of an order that has ended.
     pub(super) fn keep(&mut self, rows: Rows) {
-        self.orders.put_all(rows.orders);
+        let (ended, going_on): (Vec<_>, Vec<_>) =
+            rows.orders.into_iter().partition(|(_, row)| row.has_ended());
+        self.orders.put_all(going_on);
+        ended.iter().for_each(|(id, _)| self.orders.remove(id));
         self.stocks.put_all(rows.stocks);
     }
 

@@ -87,6 +87,12 @@ impl Stage {
 }
 
 impl OrderRow {
+    /// By what order-service told.
+    pub fn has_ended(&self) -> bool {
+        let stage = self.order.state.as_ref().map(|order| &order.stage);
+        matches!(stage, Some(Stage::Completed | Stage::Settled { .. }))
+    }
+
     pub fn new(order_id: OrderId) -> Self {
         Self {
             order_id,

@@ -205,6 +205,13 @@ impl<D: Decider> Run<D> {
                                 }
                             }
                         }
+                        Err(StoreError::VersionTaken(what)) => match self.execute.known_after_all() {
+                            Some(step) => {
+                                debug!(what, "a stream that was taken for new is known");
+                                step
+                            }
+                            None => return Err(StoreError::VersionTaken(what)).context("appending"),
+                        },
                         Err(error) => return Err(error).context("appending"),
                     }
                 }

@@ -90,6 +90,9 @@ pub(super) enum TaskWord {
 pub(super) struct Decided<D: Decider> {
     pub(super) append: Append,
     pub(super) streams: FoldedStreams<D::State>,
+    /// Of them, those that were not looked for, as new ones mostly: each must begin with this batch, so that the append
+    /// is refused where it had begun before.
+    pub(super) assumed_new: Vec<StreamName>,
     pub(super) appended_identities: HashMap<Uuid, Existing<D::Event>>,
     pub(super) holds: HashMap<String, KeyHold>,
     pub(super) letters: HashMap<Uuid, StoredLetter>,
@@ -115,6 +118,7 @@ impl<D: Decider> Default for Decided<D> {
         Self {
             append: Append::default(),
             streams: FoldedStreams::default(),
+            assumed_new: Vec::new(),
             appended_identities: HashMap::new(),
             holds: HashMap::new(),
             letters: HashMap::new(),
@@ -130,6 +134,14 @@ impl<D: Decider> Default for Decided<D> {
             messages: 0,
             duplicates: 0,
         }
+    }
+}
+
+impl<D: Decider> Decided<D> {
+    /// What was assumed to be new begins with this batch.
+    pub(super) fn all_begin(&self) -> bool {
+        let begins = |stream| self.streams.get(stream).is_some_and(|folded| folded.version > 0);
+        self.assumed_new.iter().all(begins)
     }
 }
 

@@ -31,6 +31,15 @@ impl<D: Decider> Execute<D> {
         Some(batch.items.into_iter().map(|item| item.input).collect())
     }
 
+    /// The log has a version of a stream that the batch would append. Where streams were assumed to be new, all of it is
+    /// decided again over what the log says. `None`: nothing was assumed, so the cache is wrong.
+    pub fn known_after_all(&mut self) -> Option<Step<D>> {
+        let batch = self.batch.as_mut().filter(|batch| !batch.decided.assumed_new.is_empty())?;
+        batch.decided = Decided::default();
+        self.expects_new = false;
+        Some(self.advance())
+    }
+
     /// The database refused the content of the batch itself. Halved until the one that does it is found: that
     /// one becomes a dead letter, or is answered as failed. `None`: not even its letter is taken. Going on would lose
     /// the message, so the process must end.

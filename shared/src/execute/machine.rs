@@ -50,6 +50,8 @@ pub struct Execute<D: Decider> {
     /// Streams as of `seen`. Right by construction: an append succeeds only where every event before it was seen here, and
     /// events of others are folded before the next decision.
     pub(super) cache: Cache<StreamName, Folded<D::State>>,
+    /// Whether commands on a stream that is not cached begin it: so the last time that somebody looked.
+    pub(super) expects_new: bool,
     /// Next offsets of our partitions, as they stand in the database. `None`: there is no row yet.
     positions: HashMap<Place, Option<i64>>,
     pub(super) batch: Option<Batch<D>>,
@@ -66,6 +68,7 @@ impl<D: Decider> Execute<D> {
             seen_event,
             holds: Holds::default(),
             cache,
+            expects_new: false,
             positions: HashMap::new(),
             batch: None,
         }
@@ -159,7 +162,11 @@ impl<D: Decider> Execute<D> {
             }
             let further = batch.read.further.len();
             self.decide_all(&mut batch);
-            if batch.read.further.len() == further {
+            let all_begin = batch.decided.all_begin();
+            if !all_begin {
+                self.expects_new = false;
+            }
+            if all_begin && batch.read.further.len() == further {
                 batch.asked = Arc::new(std::mem::take(&mut batch.decided.append));
                 break Step::Append(Arc::clone(&batch.asked));
             }
@@ -332,7 +339,12 @@ impl<D: Decider> Execute<D> {
         let decided = batch.decided;
         // Ours alone once the shell has let go of it.
         let append = Arc::unwrap_or_clone(batch.asked);
-        self.cache.put_all(decided.streams);
+        let (going_on, ended): (Vec<_>, Vec<_>) = decided
+            .streams
+            .into_iter()
+            .partition(|(stream, folded)| self.decider.goes_on(stream, &folded.state));
+        self.cache.put_all(going_on);
+        ended.iter().for_each(|(stream, _)| self.cache.remove(stream));
         if let Some(last) = append.events.last() {
             self.seen = last.position;
             self.seen_event = Some(last.event_id);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     contract::{dead_letter::DeadLetterCommand, envelope::Raw, message::Event},
-    decider::{Decider, Existing},
+    decider::{Decider, Existing, Folded},
     failure::KeyHold,
     log::{KeyHeld, Load, Loaded},
     task,
@@ -67,6 +67,8 @@ impl<D: Decider> Execute<D> {
 
     pub fn loaded(&mut self, loaded: Loaded) -> Step<D> {
         let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
+        self.expects_new =
+            loaded.streams.iter().all(|(_, snapshot, events)| snapshot.is_none() && events.is_empty());
         for (stream, snapshot, events) in &loaded.streams {
             match self.fold_read(snapshot.as_ref(), events) {
                 Some(folded) => {
@@ -87,10 +89,12 @@ impl<D: Decider> Execute<D> {
         self.advance()
     }
 
-    /// Copies what is cached into the batch and names what is not.
+    /// Copies what is cached into the batch and names what is not. Where all that is missing are streams that commands are
+    /// about, and such were new the last time, they are assumed to be.
     pub(super) fn missing_streams(&mut self, batch: &mut Batch<D>) -> Option<Load> {
         let mut load = Load { fingerprint: D::FINGERPRINT.to_owned(), ..Load::default() };
         let mut asked = HashSet::new();
+        let mut own = Vec::new();
         let held = batch.read.held_prepared.values();
         let prepared = batch.items.iter().map(|item| &item.prepared);
         for prepared in prepared.chain(held).chain(batch.read.redrive_prepared.values()) {
@@ -104,7 +108,7 @@ impl<D: Decider> Execute<D> {
                 prepared => prepared,
             };
             let Prepared::Command { command, told, .. } = command else { continue };
-            for stream in self.decider.streams(command) {
+            for (index, stream) in self.decider.streams(command).into_iter().enumerate() {
                 if batch.decided.streams.contains_key(&stream)
                     || batch.read.unreadable.contains(&stream)
                     || asked.contains(&stream)
@@ -115,7 +119,7 @@ impl<D: Decider> Execute<D> {
                     Some(folded) => drop(batch.decided.streams.insert(stream, folded)),
                     None => {
                         asked.insert(stream.clone());
-                        load.streams.push(stream);
+                        if index == 0 { &mut own } else { &mut load.streams }.push(stream);
                     }
                 }
             }
@@ -140,7 +144,16 @@ impl<D: Decider> Execute<D> {
         for position in &load.positions {
             batch.read.positions.insert(*position, Uuid::nil());
         }
-        let nothing = load.streams.is_empty() && load.identities.is_empty() && load.positions.is_empty();
+        let is_empty = load.streams.is_empty() && load.identities.is_empty() && load.positions.is_empty();
+        if is_empty && self.expects_new {
+            for stream in own.iter().cloned() {
+                batch.decided.streams.insert(stream, Folded::default());
+            }
+            batch.decided.assumed_new.extend(own);
+            return None;
+        }
+        let nothing = is_empty && own.is_empty();
+        load.streams.extend(own);
         (!nothing).then_some(load)
     }
 }

@@ -27,6 +27,9 @@ pub enum StoreError {
          or promoted? start again"
     )]
     LogDiffers { seen: i64 },
+    /// The log has that version of the stream: whoever took the stream for new is wrong.
+    #[error("a stream has an event of this version: {0}")]
+    VersionTaken(String),
     #[error("stream {stream} is at version {actual}, not {expected}")]
     WrongVersion { stream: StreamName, expected: i64, actual: i64 },
     /// A mistake of ours: a missing table, a broken constraint, a refused privilege.
@@ -53,6 +56,7 @@ impl From<sqlx::Error> for StoreError {
                 Some(Class::Infrastructure) => Self::Unavailable(error),
                 Some(Class::Value) => Self::Unacceptable(error),
                 Some(Class::Damage) => Self::Corrupt(error.to_string()),
+                _ if database.constraint() == Some(VERSIONS) => Self::VersionTaken(error.to_string()),
                 Some(Class::Other) | None => match database.try_downcast_ref::<PgDatabaseError>() {
                     // The server said goodbye without a code that we know.
                     Some(postgres) if postgres.severity() == sqlx::postgres::PgSeverity::Fatal => {
@@ -72,6 +76,9 @@ impl From<sqlx::Error> for StoreError {
         }
     }
 }
+
+/// The constraint of the log that a stream has each version once.
+const VERSIONS: &str = "event_stream_version_key";
 
 #[derive(Debug, PartialEq, Eq)]
 enum Class {

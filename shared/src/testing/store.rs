@@ -45,7 +45,8 @@ impl Store {
 
     /// # Errors
     /// [`StoreError::LogBehind`] and [`StoreError::LogDiffers`] where `append.seen` is not of this log,
-    /// [`StoreError::Corrupt`] where Postgres would refuse a second event of one stream and version.
+    /// [`StoreError::VersionTaken`] where the log has an event of the stream and version,
+    /// [`StoreError::Corrupt`] where one before it is missing.
     pub fn append(&mut self, append: &Append, now: Timestamp) -> Result<Appended, StoreError> {
         let (seen, end) = (append.seen, self.end());
         if end < seen {
@@ -73,6 +74,12 @@ impl Store {
         let waits = |id: &i64| self.held.iter().any(|row| row.id == *id);
         if end > seen || !append.unheld.iter().all(waits) {
             return Ok(Appended::LogMoved { end });
+        }
+        let is_taken = |event: &&Recorded| {
+            self.streams.get(&event.stream).is_some_and(|versions| versions.len() as i64 >= event.version)
+        };
+        if let Some(event) = append.events.iter().find(is_taken) {
+            return Err(StoreError::VersionTaken(format!("{} {}", event.stream, event.version)));
         }
         self.write(append)?;
         Ok(Appended::Done { now })
@@ -354,8 +361,13 @@ impl Store {
                 Step::Load(load) => execute.loaded(self.load(&load)),
                 Step::Append(append) => {
                     before_append(self);
-                    let appended = self.append(&append, now).unwrap_or_else(|error| panic!("{error}"));
-                    execute.appended(&appended)
+                    match self.append(&append, now) {
+                        Ok(appended) => execute.appended(&appended),
+                        Err(StoreError::VersionTaken(what)) => {
+                            execute.known_after_all().unwrap_or_else(|| panic!("{what}"))
+                        }
+                        Err(error) => panic!("{error}"),
+                    }
                 }
                 Step::Tail { after, .. } => execute.tailed(&self.tail(after, usize::MAX)),
             };

@@ -76,6 +76,7 @@ pub(super) enum Query {
 pub(super) enum Answer {
     Last(i64, Option<Uuid>),
     Appended(Appended),
+    VersionTaken(String),
     Loaded(Loaded),
     Letters(Vec<StoredLetter>),
     Keys(Vec<KeyHeld>),
@@ -175,7 +176,7 @@ impl Database {
         Ok(Ok(match query {
             Query::Last => Answer::Last(store.end(), store.log.last().map(|event| event.event_id)),
             Query::Append(append) => {
-                return self.append(env, append).map(|answer| answer.map(Answer::Appended));
+                return self.append(env, append).map(Ok);
             }
             Query::Load(load) => Answer::Loaded(store.load(&load)),
             Query::Letters(ids) => Answer::Letters(store.letters(&ids)),
@@ -206,7 +207,7 @@ impl Database {
         }))
     }
 
-    fn append(&mut self, env: &mut Env, mut append: Append) -> Result<Result<Appended, ()>, String> {
+    fn append(&mut self, env: &mut Env, mut append: Append) -> Result<Answer, String> {
         let dies = env.bug == Some(Bug::MovesBeforeItAppends) && env.unlucky(30);
         match env.bug {
             Some(Bug::AppendsWithoutCompare) => {
@@ -224,7 +225,8 @@ impl Database {
             // In a transaction of their own, after which the server dies.
             Some(Bug::MovesBeforeItAppends) if dies && !append.events.is_empty() => {
                 let moves = Append { seen: append.seen, moves: append.moves, ..Append::default() };
-                return self.store.append(&moves, env.now()).map(Ok).map_err(|error| error.to_string());
+                let appended = self.store.append(&moves, env.now());
+                return appended.map(Answer::Appended).map_err(|error| error.to_string());
             }
             _ => {}
         }
@@ -235,7 +237,8 @@ impl Database {
             }
         }
         match self.store.append(&append, env.now()) {
-            Ok(appended) => Ok(Ok(appended)),
+            Ok(appended) => Ok(Answer::Appended(appended)),
+            Err(StoreError::VersionTaken(what)) => Ok(Answer::VersionTaken(what)),
             Err(StoreError::LogBehind { seen, end }) => {
                 Err(format!("a process has seen {seen} and the log ends at {end}"))
             }

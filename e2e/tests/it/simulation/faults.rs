@@ -1,11 +1,12 @@
 //! What the simulation does to the system, by name. A run of many seeds in which one of them never happened has not
 //! tried it, and fails.
 
-pub(super) const ALL: [&str; 40] = [
+pub(super) const ALL: [&str; 41] = [
     // Postgres
     "append refused: the log moved",
     "append refused: fenced",
     "append done before",
+    "stream taken for new",
     "append answered late",
     "append waited for the lock",
     "answer lost after the commit",

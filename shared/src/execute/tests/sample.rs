@@ -144,6 +144,10 @@ impl Decider for Sample {
         (task.kind == DEADLINE).then(|| Command::Deadline(task.stream.key().parse().unwrap()))
     }
 
+    fn goes_on(&self, _: &StreamName, state: &State) -> bool {
+        *state != State::Cancelled
+    }
+
     fn snapshots(&self, _: &StreamName) -> bool {
         false
     }

@@ -170,7 +170,7 @@ async fn a_stream_has_no_version_twice_and_a_refused_batch_leaves_no_hole() {
     done(&mut connection, &events(0, vec![event(1, "order-a", 1)])).await;
     let twice =
         log::append(&mut connection, &events(1, vec![event(2, "order-b", 1), event(3, "order-a", 1)])).await;
-    assert!(matches!(twice, Err(StoreError::Refused(_))), "{twice:?}");
+    assert!(matches!(twice, Err(StoreError::VersionTaken(_))), "{twice:?}");
     done(&mut connection, &events(1, vec![event(2, "order-a", 2)])).await;
     assert_eq!(tail(&mut connection).await.len(), 2);
 }

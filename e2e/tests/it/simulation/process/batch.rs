@@ -42,6 +42,10 @@ impl<D: Service> Process<D> {
                 }
                 execute.appended(&appended)
             }
+            (Query::Append(_), Answer::VersionTaken(what)) => {
+                env.faults.count("stream taken for new");
+                execute.known_after_all().ok_or_else(|| format!("the cache is wrong: {what} is taken"))?
+            }
             (Query::Tail { .. }, Answer::Tail { events, more: true }) => {
                 let after = events.last().map_or(execute.seen(), |last| last.position);
                 execute.follow(&events);
