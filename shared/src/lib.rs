@@ -14,6 +14,7 @@ pub mod execute;
 pub mod failure;
 pub mod failpoint;
 pub mod task;
+pub mod pace;
 pub mod engine;
 pub mod relay;
 pub mod http;

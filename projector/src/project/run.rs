@@ -12,6 +12,7 @@ use shared::{
     failpoint,
     failure::Brake,
     http::Readiness,
+    pace::Pace,
     process::{PARTITIONS, TOPICS},
     shutdown::Shutdown,
 };
@@ -26,7 +27,7 @@ pub const BATCH_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From the beginning of one batch to that of the next, at least: a row is read by people, and the events of an order come a
 /// few milliseconds apart at a low rate, each a batch of its own else.
-const PACE: Duration = Duration::from_millis(5);
+const APART: Duration = Duration::from_millis(5);
 /// How often we look how far we are behind, and whether the relay goes on, and tell the lag tools.
 const WATCH: Duration = Duration::from_secs(1);
 /// How long an operator waits, at most.
@@ -47,7 +48,7 @@ pub async fn run(
     let mut behind = Lag::default();
     let (mut watch, mut listen) = (interval(WATCH), interval(LISTEN));
     let mut offsets: HashMap<Place, i64> = HashMap::new();
-    let mut next_batch = Instant::now();
+    let (mut pace, mut next_batch) = (Pace::default(), Instant::now());
     loop {
         let is_early = Instant::now() < next_batch;
         let next = tokio::select! {
@@ -83,10 +84,14 @@ pub async fn run(
         };
         let came = match next.context("the consumer thread is gone")? {
             Next::Message(raw) => {
-                next_batch = Instant::now() + PACE;
+                let apart = Instant::now() + APART;
                 let messages = gather(raw, &mut heard, brake.batch(BATCH_MAX));
                 messages.iter().for_each(|raw| behind.taken(raw));
-                projection.take(messages).await
+                pace.begin(messages.len());
+                let came = projection.take(messages).await;
+                pace.end();
+                next_batch = pace.rested().max(apart);
+                came
             }
             Next::Change(Change::Assigned { places, reply }) => {
                 behind.clear(&projection.metrics);

@@ -32,6 +32,7 @@ use crate::{
     failure::{ATTEMPTS_MAX, poison},
     http::Readiness,
     log::{self, DueTasks, StoreError},
+    pace::Pace,
     process,
     relay::RelayHandle,
     shutdown::Shutdown,
@@ -77,6 +78,7 @@ impl<D: Decider> Run<D> {
         let mut ticked = tokio::time::Instant::now();
         let mut committed = Instant::now();
         let mut offsets: HashMap<Place, i64> = HashMap::new();
+        let mut pace = Pace::default();
         while !shutdown.is_requested() {
             let mut inputs = Vec::new();
             self.gather.take(&mut inputs);
@@ -101,9 +103,16 @@ impl<D: Decider> Run<D> {
                     self.gather.take(&mut inputs);
                 }
             }
+            // What must be taken alone stays alone.
+            if self.gather.careful.is_empty() && pace.is_early(inputs.len()) {
+                pace.rest().await;
+                self.gather.take(&mut inputs);
+            }
             if !inputs.is_empty() {
+                pace.begin(inputs.len());
                 self.take_care(&mut inputs).await?;
                 let moved = self.batch(inputs, &calls).await?;
+                pace.end();
                 offsets.extend(moved);
             }
             if let Some(change) = self.gather.change.take() {

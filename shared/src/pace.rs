@@ -1,0 +1,87 @@
+//! How soon after a batch the next one is taken. What a batch costs besides its messages (a commit, a request to the
+//! broker, waking half a dozen threads) is most of what it costs at a low rate: batches of one, each begun as soon as it
+//! can be, fill a machine that is then slow for all of them.
+//!
+//! So whoever has worked on a small batch rests as long before the next. A fast machine rests for a moment, a slow or busy
+//! one until the batches are worth their cost; and a backlog makes batches that are large enough.
+
+use std::time::{Duration, Instant};
+
+/// Beyond so many messages a batch hardly costs more than they do.
+const ENOUGH: usize = 200;
+const REST_MAX: Duration = Duration::from_millis(20);
+
+/// Of one loop.
+#[derive(Debug)]
+pub struct Pace {
+    began: Instant,
+    taken: usize,
+    rested: Instant,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self { began: now, taken: 0, rested: now }
+    }
+}
+
+impl Pace {
+    pub fn begin(&mut self, taken: usize) {
+        self.began = Instant::now();
+        self.taken = taken;
+    }
+
+    pub fn end(&mut self) {
+        self.end_at(Instant::now());
+    }
+
+    fn end_at(&mut self, now: Instant) {
+        let worked = now.duration_since(self.began);
+        self.rested = if self.taken < ENOUGH { now + worked.min(REST_MAX) } else { now };
+    }
+
+    /// Until when to rest before the next batch.
+    pub fn rested(&self) -> Instant {
+        self.rested
+    }
+
+    /// Whether a batch of so many should wait for more.
+    pub fn is_early(&self, waiting: usize) -> bool {
+        (1..ENOUGH).contains(&waiting) && Instant::now() < self.rested
+    }
+
+    pub async fn rest(&self) {
+        tokio::time::sleep_until(self.rested.into()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rest_after(taken: usize, worked: Duration) -> Duration {
+        let mut pace = Pace::default();
+        pace.begin(taken);
+        let ended = pace.began + worked;
+        pace.end_at(ended);
+        pace.rested() - ended
+    }
+
+    #[test]
+    fn a_small_batch_is_rested_from_as_long_as_it_took_and_no_longer_than_a_person_notices() {
+        let ms = Duration::from_millis;
+        assert_eq!(rest_after(1, ms(3)), ms(3));
+        assert_eq!(rest_after(199, ms(3)), ms(3));
+        assert_eq!(rest_after(1, ms(3_000)), REST_MAX);
+        assert_eq!(rest_after(ENOUGH, ms(300)), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_a_few_wait_for_more() {
+        let mut pace = Pace::default();
+        assert!(!pace.is_early(1), "nothing was done yet");
+        pace.rested = Instant::now() + Duration::from_secs(60);
+        assert!(pace.is_early(1) && !pace.is_early(0) && !pace.is_early(ENOUGH));
+    }
+}
