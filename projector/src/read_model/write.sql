@@ -1,5 +1,6 @@
 -- Rows, what stands beside them and all that `append` writes: one statement, so one transaction and one round trip.
 -- The positions are compared first, and where they are not what the caller thinks, nothing is written.
+-- Arrays are unnested in select lists: of those in one FROM each is stored before the first row is read of any.
 with
 appended as materialized (
   /* log/append.sql */
@@ -12,10 +13,12 @@ orders as (
     order_state, reservation_state, payment_state, "foreign", status, user_id, created_at
   )
   select *
-  from unnest(
-    $66::uuid[], $67::bigint[], $68::bigint[], $69::bigint[], $70::timestamptz[], $71::timestamptz[], $72::timestamptz[],
-    $73::text[], $74::text[], $75::text[], $76::boolean[], $77::text[], $78::text[], $79::timestamptz[]
-  )
+  from (
+    select unnest($66::uuid[]), unnest($67::bigint[]), unnest($68::bigint[]), unnest($69::bigint[]),
+      unnest($70::timestamptz[]), unnest($71::timestamptz[]), unnest($72::timestamptz[]), unnest($73::text[]),
+      unnest($74::text[]), unnest($75::text[]), unnest($76::boolean[]), unnest($77::text[]), unnest($78::text[]),
+      unnest($79::timestamptz[])
+  ) as new
   where (select outcome from appended) = 'done'
   on conflict (order_id) do update
   set order_version = greatest(known.order_version, excluded.order_version),
@@ -42,14 +45,19 @@ orders as (
 wanted as (
   insert into order_sku (sku, created_at, order_id)
   select *
-  from unnest($80::text[], $81::timestamptz[], $82::uuid[])
+  from (
+    select unnest($80::text[]), unnest($81::timestamptz[]), unnest($82::uuid[])
+  ) as new
   where (select outcome from appended) = 'done'
   on conflict do nothing
 ),
 stocks as (
   insert into stock_view as known (sku, version, at, on_hand, reserved)
   select *
-  from unnest($83::text[], $84::bigint[], $85::timestamptz[], $86::bigint[], $87::bigint[])
+  from (
+    select unnest($83::text[]), unnest($84::bigint[]), unnest($85::timestamptz[]), unnest($86::bigint[]),
+      unnest($87::bigint[])
+  ) as new
   where (select outcome from appended) = 'done'
   on conflict (sku) do update
   set version = excluded.version,
@@ -63,10 +71,11 @@ entries as (
     order_id, topic, sequence, event_id, key, type, service, time, position, cause, data
   )
   select *
-  from unnest(
-    $88::uuid[], $89::text[], $90::bigint[], $91::uuid[], $92::text[], $93::text[], $94::text[],
-    $95::timestamptz[], $96::bigint[], $97::uuid[], $98::text[]
-  )
+  from (
+    select unnest($88::uuid[]), unnest($89::text[]), unnest($90::bigint[]), unnest($91::uuid[]), unnest($92::text[]),
+      unnest($93::text[]), unnest($94::text[]), unnest($95::timestamptz[]), unnest($96::bigint[]),
+      unnest($97::uuid[]), unnest($98::text[])
+  ) as new
   where (select outcome from appended) = 'done'
 )
 select outcome, log_end, answered_at

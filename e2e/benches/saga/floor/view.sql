@@ -14,10 +14,12 @@ orders as (
     order_state, reservation_state, payment_state, "foreign", status, user_id, created_at
   )
   select *
-  from unnest(
-    $1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
-    $8::text[], $9::text[], $10::text[], $11::boolean[], $12::text[], $13::text[], $14::timestamptz[]
-  )
+  from (
+    select unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]),
+      unnest($5::timestamptz[]), unnest($6::timestamptz[]), unnest($7::timestamptz[]), unnest($8::text[]),
+      unnest($9::text[]), unnest($10::text[]), unnest($11::boolean[]), unnest($12::text[]), unnest($13::text[]),
+      unnest($14::timestamptz[])
+  ) as new
   on conflict (order_id) do update
   set order_version = greatest(known.order_version, excluded.order_version),
       reservation_version = greatest(known.reservation_version, excluded.reservation_version),
@@ -42,12 +44,19 @@ orders as (
 ),
 wanted as (
   insert into order_sku (sku, created_at, order_id)
-  select * from unnest($15::text[], $16::timestamptz[], $17::uuid[])
+  select *
+  from (
+    select unnest($15::text[]), unnest($16::timestamptz[]), unnest($17::uuid[])
+  ) as new
   on conflict do nothing
 ),
 stocks as (
   insert into stock_view as known (sku, version, at, on_hand, reserved)
-  select * from unnest($18::text[], $19::bigint[], $20::timestamptz[], $21::bigint[], $22::bigint[])
+  select *
+  from (
+    select unnest($18::text[]), unnest($19::bigint[]), unnest($20::timestamptz[]), unnest($21::bigint[]),
+      unnest($22::bigint[])
+  ) as new
   on conflict (sku) do update
   set version = excluded.version,
       at = excluded.at,
@@ -59,7 +68,8 @@ insert into timeline (
   order_id, topic, sequence, event_id, key, type, service, time, position, cause, data
 )
 select *
-from unnest(
-  $23::uuid[], $24::text[], $25::bigint[], $26::uuid[], $27::text[], $28::text[], $29::text[],
-  $30::timestamptz[], $31::bigint[], $32::uuid[], $33::text[]
-)
+from (
+  select unnest($23::uuid[]), unnest($24::text[]), unnest($25::bigint[]), unnest($26::uuid[]), unnest($27::text[]),
+    unnest($28::text[]), unnest($29::text[]), unnest($30::timestamptz[]), unnest($31::bigint[]),
+    unnest($32::uuid[]), unnest($33::text[])
+) as new
