@@ -21,7 +21,4 @@ COPY --from=build /programs/ /usr/local/bin/
 # A user of its own, who owns nothing but the provider's books.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fulfil && install -d -o fulfil /books
 USER fulfil
-# One heap for the few threads of a service, and one that gives back what it does not need: by default its threshold grows
-# with what was once asked for.
-ENV MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072
 CMD ["fulfil", "--help"]

@@ -7,6 +7,11 @@ use shared::{
     config::{NoExtra, Process},
     engine::{self, Service},
 };
+use tikv_jemallocator::Jemalloc;
+
+/// Settings: .cargo/config.toml.
+#[global_allocator]
+static HEAP: Jemalloc = Jemalloc;
 
 const PROCESS: Process = Process {
     name: "inventory-service",

@@ -7,6 +7,11 @@ use shared::{
     config::{Process, duration},
     engine::{self, Service},
 };
+use tikv_jemallocator::Jemalloc;
+
+/// Settings: .cargo/config.toml.
+#[global_allocator]
+static HEAP: Jemalloc = Jemalloc;
 
 const PROCESS: Process = Process {
     name: "order-service",

@@ -13,6 +13,11 @@ use shared::{
     config::{Process, Stop},
     engine::{self, Service},
 };
+use tikv_jemallocator::Jemalloc;
+
+/// Settings: .cargo/config.toml.
+#[global_allocator]
+static HEAP: Jemalloc = Jemalloc;
 
 const PROCESS: Process = Process {
     name: "payment-service",

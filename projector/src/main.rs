@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use tikv_jemallocator::Jemalloc;
+
+/// Settings: .cargo/config.toml.
+#[global_allocator]
+static HEAP: Jemalloc = Jemalloc;
+
 fn main() -> ExitCode {
     projector::serve::main()
 }

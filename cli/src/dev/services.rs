@@ -165,14 +165,7 @@ pub(super) const OURS: [&str; 5] =
 
 /// What is asked for goes before our defaults: another mode, another payment provider.
 fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String, String>> {
-    let defaults = [
-        ("LOG_FORMAT", "text"),
-        ("FULFIL_MODE", "development"),
-        // One heap for a few threads, and one that gives back what it does not need: by default its threshold grows with
-        // what was once asked for.
-        ("MALLOC_ARENA_MAX", "1"),
-        ("MALLOC_TRIM_THRESHOLD_", "131072"),
-    ];
+    let defaults = [("LOG_FORMAT", "text"), ("FULFIL_MODE", "development")];
     let mut settings: BTreeMap<_, _> =
         defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let provider =
