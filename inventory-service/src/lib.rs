@@ -101,11 +101,14 @@ impl Decider for Inventory {
         None
     }
 
-    /// What was committed can come back, which is rare.
+    /// What was committed can come back, which is rare. What was rejected is cancelled next.
     fn goes_on(&self, _: &StreamName, state: &State) -> bool {
         match state {
-            State::None | State::Stock(_) | State::Reservation(Reservation::Reserved { .. }) => true,
-            State::Reservation(_) => false,
+            State::None | State::Stock(_) => true,
+            State::Reservation(Reservation::Reserved { .. } | Reservation::Rejected) => true,
+            State::Reservation(
+                Reservation::Committed { .. } | Reservation::Released | Reservation::Restocked,
+            ) => false,
         }
     }
 

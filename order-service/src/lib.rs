@@ -120,7 +120,10 @@ impl Decider for Orders {
     }
 
     fn goes_on(&self, _: &StreamName, order: &Order) -> bool {
-        !matches!(order, Order::Completed { .. } | Order::Settled { .. })
+        match order {
+            Order::None | Order::Created { .. } | Order::Confirmed { .. } | Order::Cancelled { .. } => true,
+            Order::Completed { .. } | Order::Settled { .. } => false,
+        }
     }
 
     fn snapshots(&self, _: &StreamName) -> bool {

@@ -79,7 +79,16 @@ impl Decider for Payments {
 
     /// What was captured can be given back, which is rare.
     fn goes_on(&self, _: &StreamName, payment: &Payment) -> bool {
-        !matches!(payment.stage, Stage::Captured | Stage::Closed { .. })
+        match payment.stage {
+            Stage::None
+            | Stage::Requested { .. }
+            | Stage::Authorized
+            | Stage::CaptureRequested { .. }
+            | Stage::CaptureFailed
+            | Stage::Declined
+            | Stage::Reversing { .. } => true,
+            Stage::Captured | Stage::Closed { .. } => false,
+        }
     }
 
     fn snapshots(&self, _: &StreamName) -> bool {

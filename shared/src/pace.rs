@@ -14,31 +14,24 @@ const REST_MAX: Duration = Duration::from_millis(20);
 /// Of one loop.
 #[derive(Debug)]
 pub struct Pace {
-    began: Instant,
-    taken: usize,
     rested: Instant,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        let now = Instant::now();
-        Self { began: now, taken: 0, rested: now }
+        Self { rested: Instant::now() }
     }
 }
 
 impl Pace {
-    pub fn begin(&mut self, taken: usize) {
-        self.began = Instant::now();
-        self.taken = taken;
+    /// After a batch of so many messages.
+    pub fn worked(&mut self, taken: usize, began: Instant) {
+        self.worked_until(taken, began, Instant::now());
     }
 
-    pub fn end(&mut self) {
-        self.end_at(Instant::now());
-    }
-
-    fn end_at(&mut self, now: Instant) {
-        let worked = now.duration_since(self.began);
-        self.rested = if self.taken < ENOUGH { now + worked.min(REST_MAX) } else { now };
+    fn worked_until(&mut self, taken: usize, began: Instant, now: Instant) {
+        let worked = now.duration_since(began);
+        self.rested = if taken < ENOUGH { now + worked.min(REST_MAX) } else { now };
     }
 
     /// Until when to rest before the next batch.
@@ -50,10 +43,6 @@ impl Pace {
     pub fn is_early(&self, waiting: usize) -> bool {
         (1..ENOUGH).contains(&waiting) && Instant::now() < self.rested
     }
-
-    pub async fn rest(&self) {
-        tokio::time::sleep_until(self.rested.into()).await;
-    }
 }
 
 #[cfg(test)]
@@ -61,11 +50,9 @@ mod tests {
     use super::*;
 
     fn rest_after(taken: usize, worked: Duration) -> Duration {
-        let mut pace = Pace::default();
-        pace.begin(taken);
-        let ended = pace.began + worked;
-        pace.end_at(ended);
-        pace.rested() - ended
+        let (mut pace, began) = (Pace::default(), Instant::now());
+        pace.worked_until(taken, began, began + worked);
+        pace.rested() - (began + worked)
     }
 
     #[test]

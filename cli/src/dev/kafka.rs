@@ -25,8 +25,9 @@ use super::{
     state::{Folder, Kafka, Node},
 };
 
+/// More of them for the broker; the later of two equal ones counts.
+const JVM_OPTIONS: &str = "FULFIL_KAFKA_JVM_OPTIONS";
 /// Where `deploy/setup` put the jars, if not in `.servers/` of the checkout.
-const JVM_OPTIONS: &str = "KAFKA_JVM_PERFORMANCE_OPTS";
 const SERVERS_VARIABLE: &str = "FULFIL_SERVERS";
 const JAVA_OLDEST: u32 = 17;
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -82,7 +83,6 @@ pub(crate) async fn spawn(
     } else {
         server.arg("-Xmx512m");
     }
-    // As of Kafka's own scripts: the later of two equal options counts.
     server.args(env::var(JVM_OPTIONS).unwrap_or_default().split_whitespace());
     server.args([
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

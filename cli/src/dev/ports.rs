@@ -18,7 +18,7 @@ use rand::Rng;
 const RANGE: std::ops::Range<u16> = 20_000..32_768;
 const TRIES: usize = 500;
 /// A process that is started while a port is held has it too, from its fork until it runs its own program.
-const LET_GO: Duration = Duration::from_secs(1);
+const LET_GO: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -103,6 +103,7 @@ pub(super) mod tests {
         let _alone = alone();
         let mut free = FreePorts::default();
         let port = free.any().unwrap();
+        assert!(!FreePorts::default().reserve(port));
         let letting_go = thread::spawn(move || {
             thread::sleep(LET_GO / 10);
             drop(free);

@@ -1,7 +1,10 @@
 //! Every state times every message, by hand: three rows of six cells. The warehouse has 10 of A and 5 of B; the
 //! order is for 2 of A, 3 of B and again 4 of A.
 
-use inventory_service::domain::InventoryEvent;
+use inventory_service::{
+    Inventory,
+    domain::{InventoryEvent, Reservation, State},
+};
 use shared::{
     contract::{
         ids::StreamName,
@@ -9,7 +12,7 @@ use shared::{
         money::{Currency, Money},
         stock::*,
     },
-    decider::{Class, Decision},
+    decider::{Class, Decider, Decision},
 };
 
 use crate::given::*;
@@ -203,4 +206,13 @@ fn check(place: &str, before: &[Message], incoming: &Message, cell: &Cell) {
         Given(_) => panic!("{place}: a case of a case"),
     }
     assert_eq!(warehouse.log.len(), length, "{place}");
+}
+
+#[test]
+fn a_rejected_reservation_is_kept_in_memory_until_its_order_is_cancelled() {
+    let goes_on = |reservation| {
+        Inventory.goes_on(&StreamName::reservation(order_id(ORDER)), &State::Reservation(reservation))
+    };
+    assert!(goes_on(Reservation::Rejected) && goes_on(Reservation::Reserved { lines: vec![] }));
+    assert!(!goes_on(Reservation::Released) && !goes_on(Reservation::Committed { lines: vec![] }));
 }

@@ -47,7 +47,7 @@ impl Known {
         (rows, unknown)
     }
 
-    /// Rows as they were committed; no more is expected of an order that has ended.
+    /// Rows as they were committed. Of an order that has ended little more comes: what another topic tells late.
     pub(super) fn keep(&mut self, rows: Rows) {
         let (ended, going_on): (Vec<_>, Vec<_>) =
             rows.orders.into_iter().partition(|(_, row)| row.has_ended());

@@ -84,13 +84,13 @@ pub async fn run(
         };
         let came = match next.context("the consumer thread is gone")? {
             Next::Message(raw) => {
-                let apart = Instant::now() + APART;
+                let began = Instant::now();
                 let messages = gather(raw, &mut heard, brake.batch(BATCH_MAX));
                 messages.iter().for_each(|raw| behind.taken(raw));
-                pace.begin(messages.len());
+                let taken = messages.len();
                 let came = projection.take(messages).await;
-                pace.end();
-                next_batch = pace.rested().max(apart);
+                pace.worked(taken, began);
+                next_batch = pace.rested().max(began + APART);
                 came
             }
             Next::Change(Change::Assigned { places, reply }) => {

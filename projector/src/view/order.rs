@@ -87,12 +87,6 @@ impl Stage {
 }
 
 impl OrderRow {
-    /// By what order-service told.
-    pub fn has_ended(&self) -> bool {
-        let stage = self.order.state.as_ref().map(|order| &order.stage);
-        matches!(stage, Some(Stage::Completed | Stage::Settled { .. }))
-    }
-
     pub fn new(order_id: OrderId) -> Self {
         Self {
             order_id,
@@ -101,6 +95,12 @@ impl OrderRow {
             payment: Source::default(),
             foreign: false,
         }
+    }
+
+    /// By what order-service told.
+    pub fn has_ended(&self) -> bool {
+        let stage = self.order.state.as_ref().map(|order| &order.stage);
+        matches!(stage, Some(Stage::Completed | Stage::Settled { .. }))
     }
 
     /// The newest time of the three sources, so that it is the same however they were interleaved.

@@ -1,5 +1,5 @@
-//! What goes into the next batch: whatever is there, at most so much. What makes something never waits for more; what
-//! makes nothing waits for that.
+//! What goes into the next batch: whatever is there, at most so much. What makes something waits for no more than the loop
+//! rests (`pace.rs`); what makes nothing waits for that.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -98,6 +98,11 @@ impl<D: Decider> Gather<D> {
         self.careful.is_empty() && !self.is_parked_long && self.change.is_none() && !is_braked
     }
 
+    /// Whether more may join what was taken: nothing that must be taken alone, and no change of the assignment waits for it.
+    pub(super) fn may_wait(&self) -> bool {
+        self.careful.is_empty() && self.change.is_none()
+    }
+
     pub fn park(&mut self, inputs: Vec<Input<D>>) {
         self.parked.extend(inputs);
     }
@@ -139,7 +144,7 @@ impl<D: Decider> Gather<D> {
         if self.change.is_none() {
             self.change = self.heard.try_change();
         }
-        let mut bytes = 0;
+        let mut bytes: usize = inputs.iter().map(Input::bytes).sum();
         while inputs.len() < batch_max
             && bytes < BATCH_BYTES_MAX
             && self.change.is_none()
@@ -293,6 +298,6 @@ mod tests {
     fn nothing_is_parked_while_a_partition_is_taken_with_care() {
         let (_teller, mut gather) = gather();
         gather.careful.insert((Topic::OrdersEvents, 0), None);
-        assert!(!gather.may_park());
+        assert!(!gather.may_park() && !gather.may_wait());
     }
 }

@@ -103,16 +103,15 @@ impl<D: Decider> Run<D> {
                     self.gather.take(&mut inputs);
                 }
             }
-            // What must be taken alone stays alone.
-            if self.gather.careful.is_empty() && pace.is_early(inputs.len()) {
-                pace.rest().await;
+            if self.gather.may_wait() && pace.is_early(inputs.len()) {
+                sleep_until(pace.rested().into()).await;
                 self.gather.take(&mut inputs);
             }
             if !inputs.is_empty() {
-                pace.begin(inputs.len());
+                let (taken, began) = (inputs.len(), Instant::now());
                 self.take_care(&mut inputs).await?;
                 let moved = self.batch(inputs, &calls).await?;
-                pace.end();
+                pace.worked(taken, began);
                 offsets.extend(moved);
             }
             if let Some(change) = self.gather.change.take() {

@@ -90,8 +90,8 @@ pub(super) enum TaskWord {
 pub(super) struct Decided<D: Decider> {
     pub(super) append: Append,
     pub(super) streams: FoldedStreams<D::State>,
-    /// Of them, those that were not looked for, as new ones mostly: each must begin with this batch, so that the append
-    /// is refused where it had begun before.
+    /// Those of them that were not looked for. Each must begin with this batch: the append is refused where it had begun
+    /// before.
     pub(super) assumed_new: Vec<StreamName>,
     pub(super) appended_identities: HashMap<Uuid, Existing<D::Event>>,
     pub(super) holds: HashMap<String, KeyHold>,

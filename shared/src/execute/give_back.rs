@@ -32,9 +32,11 @@ impl<D: Decider> Execute<D> {
     }
 
     /// The log has a version of a stream that the batch would append. Where streams were assumed to be new, all of it is
-    /// decided again over what the log says. `None`: nothing was assumed, so the cache is wrong.
+    /// decided again over what the log says; what else was read holds, since the log has not moved. `None`: nothing was
+    /// assumed, so the cache is wrong.
     pub fn known_after_all(&mut self) -> Option<Step<D>> {
         let batch = self.batch.as_mut().filter(|batch| !batch.decided.assumed_new.is_empty())?;
+        batch.attempts += 1;
         batch.decided = Decided::default();
         self.expects_new = false;
         Some(self.advance())

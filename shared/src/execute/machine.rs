@@ -50,7 +50,7 @@ pub struct Execute<D: Decider> {
     /// Streams as of `seen`. Right by construction: an append succeeds only where every event before it was seen here, and
     /// events of others are folded before the next decision.
     pub(super) cache: Cache<StreamName, Folded<D::State>>,
-    /// Whether commands on a stream that is not cached begin it: so the last time that somebody looked.
+    /// The streams that were looked for last had no event.
     pub(super) expects_new: bool,
     /// Next offsets of our partitions, as they stand in the database. `None`: there is no row yet.
     positions: HashMap<Place, Option<i64>>,

@@ -67,8 +67,11 @@ impl<D: Decider> Execute<D> {
 
     pub fn loaded(&mut self, loaded: Loaded) -> Step<D> {
         let Some(mut batch) = self.batch.take() else { return Step::Done(Outcome::default()) };
-        self.expects_new =
-            loaded.streams.iter().all(|(_, snapshot, events)| snapshot.is_none() && events.is_empty());
+        if !loaded.streams.is_empty() {
+            let is_new =
+                |(_, snapshot, events): &(_, Option<_>, Vec<_>)| snapshot.is_none() && events.is_empty();
+            self.expects_new = loaded.streams.iter().all(is_new);
+        }
         for (stream, snapshot, events) in &loaded.streams {
             match self.fold_read(snapshot.as_ref(), events) {
                 Some(folded) => {
@@ -89,8 +92,8 @@ impl<D: Decider> Execute<D> {
         self.advance()
     }
 
-    /// Copies what is cached into the batch and names what is not. Where all that is missing are streams that commands are
-    /// about, and such were new the last time, they are assumed to be.
+    /// Copies what is cached into the batch and names what is not. Where nothing else is missing than streams that commands
+    /// are about, and what was looked for last was new, these are assumed to be new.
     pub(super) fn missing_streams(&mut self, batch: &mut Batch<D>) -> Option<Load> {
         let mut load = Load { fingerprint: D::FINGERPRINT.to_owned(), ..Load::default() };
         let mut asked = HashSet::new();

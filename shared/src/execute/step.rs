@@ -29,6 +29,16 @@ pub enum Input<D: Decider> {
     },
 }
 
+impl<D: Decider> Input<D> {
+    /// Of a message, what it takes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Message(raw) | Self::Deadly(raw) => raw.bytes(),
+            Self::Asked(_) | Self::Task(_) | Self::Answer { .. } => 0,
+        }
+    }
+}
+
 /// What the shell does next, and which method takes the result.
 pub enum Step<D: Decider> {
     /// Read letters and held messages: [`super::Execute::fetched`].
@@ -86,7 +96,7 @@ pub struct Outcome<D: Decider> {
     pub duplicates: usize,
     /// What became a letter.
     pub poison: Vec<Poison>,
-    /// Attempts at the append: 1 where nobody else appended.
+    /// Attempts at the append: 1 where nobody else appended, and what was taken for new is.
     pub attempts: u32,
 }
 

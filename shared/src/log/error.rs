@@ -27,7 +27,7 @@ pub enum StoreError {
          or promoted? start again"
     )]
     LogDiffers { seen: i64 },
-    /// The log has that version of the stream: whoever took the stream for new is wrong.
+    /// Whoever decided this did not know the stream as it is.
     #[error("a stream has an event of this version: {0}")]
     VersionTaken(String),
     #[error("stream {stream} is at version {actual}, not {expected}")]
@@ -77,7 +77,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// The constraint of the log that a stream has each version once.
+/// Postgres's own name for the constraint of `event` that a stream has each version once.
 const VERSIONS: &str = "event_stream_version_key";
 
 #[derive(Debug, PartialEq, Eq)]

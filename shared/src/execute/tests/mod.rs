@@ -217,9 +217,9 @@ fn a_message_that_comes_again_changes_nothing() {
 #[test]
 fn what_is_not_cached_is_taken_for_new_where_the_last_was_and_looked_for_where_it_was_not() {
     let mut world = World::new();
-    let reads = |world: &mut World, message: Raw| {
+    let reads = |world: &mut World, messages: Vec<Raw>| {
         let mut reads = Vec::new();
-        let mut step = world.execute.begin(vec![Input::Message(message)], now());
+        let mut step = world.execute.begin(messages.into_iter().map(Input::Message).collect(), now());
         loop {
             step = match step {
                 Step::Load(load) => {
@@ -241,19 +241,15 @@ fn what_is_not_cached_is_taken_for_new_where_the_last_was_and_looked_for_where_i
     };
     let creates: Vec<Raw> = (1..=3).map(|number| world.create(order(number))).collect();
     let [first, second, third] = creates.try_into().unwrap();
-    assert_eq!(reads(&mut world, first), ["load"], "nobody has looked yet");
-    assert!(reads(&mut world, second).is_empty(), "the last was new");
+    assert_eq!(reads(&mut world, vec![first]), ["load"], "nobody has looked yet");
+    assert!(reads(&mut world, vec![second]).is_empty(), "the last was new");
     let again = world.create(order(1));
     world.execute.forget();
-    assert_eq!(reads(&mut world, again), ["taken", "load"], "it is known after all");
-    assert_eq!(reads(&mut world, third), ["load"], "the last was known");
-    let early = world.authorized(order(9));
-    assert_eq!(
-        reads(&mut world, early),
-        ["load"],
-        "it begins nothing, so the log must say that there is nothing"
-    );
-    assert_eq!(world.types(), ["created", "created", "created"]);
+    assert_eq!(reads(&mut world, vec![again]), ["taken", "load"], "it is known after all");
+    assert_eq!(reads(&mut world, vec![third]), ["load"], "the last was known");
+    let both = vec![world.create(order(4)), world.authorized(order(9))];
+    assert_eq!(reads(&mut world, both), ["load"], "one begins nothing, so the log must say that it has none");
+    assert_eq!(world.types(), ["created", "created", "created", "created"]);
     assert_eq!(world.model.held.len(), 1);
 }
 
