@@ -43,6 +43,14 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         }
     }
 
+    /// As [`Cache::put_all`] those that go on; the others are not kept.
+    pub fn keep(&mut self, values: impl IntoIterator<Item = (K, V)>, goes_on: impl Fn(&K, &V) -> bool) {
+        let (going_on, ended): (Vec<_>, Vec<_>) =
+            values.into_iter().partition(|(key, value)| goes_on(key, value));
+        self.put_all(going_on);
+        ended.iter().for_each(|(key, _)| self.remove(key));
+    }
+
     pub fn remove(&mut self, key: &K) {
         self.young.remove(key);
         self.old.remove(key);
@@ -57,6 +65,14 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_goes_on_is_kept_and_what_has_ended_is_gone() {
+        let mut cache = Cache::new(10);
+        cache.put_all([("a", 1), ("b", 1)]);
+        cache.keep([("a", 2), ("b", 2), ("c", 2)], |key, _| *key == "a");
+        assert_eq!(["a", "b", "c"].map(|key| cache.get(&key)), [Some(2), None, None]);
+    }
 
     #[test]
     fn what_is_used_stays_and_the_rest_is_bounded() {

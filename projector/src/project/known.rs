@@ -49,10 +49,7 @@ impl Known {
 
     /// Rows as they were committed. Of an order that has ended little more comes: what another topic tells late.
     pub(super) fn keep(&mut self, rows: Rows) {
-        let (ended, going_on): (Vec<_>, Vec<_>) =
-            rows.orders.into_iter().partition(|(_, row)| row.has_ended());
-        self.orders.put_all(going_on);
-        ended.iter().for_each(|(id, _)| self.orders.remove(id));
+        self.orders.keep(rows.orders, |_, row| !row.has_ended());
         self.stocks.put_all(rows.stocks);
     }
 

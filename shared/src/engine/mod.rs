@@ -9,6 +9,7 @@ pub mod timers;
 pub mod assignment;
 pub mod serve;
 mod operate;
+mod care;
 mod clock;
 mod reconcile;
 mod run;

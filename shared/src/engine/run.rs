@@ -25,11 +25,10 @@ use super::{
 };
 use crate::{
     consumer::{Consumer, Lag, Next, Operator, Place},
-    contract::envelope::Raw,
     decider::{Decider, Task},
     execute::{Execute, Fetch, Fetched, Input, Outcome, Step},
     failpoint,
-    failure::{ATTEMPTS_MAX, poison},
+    failure::poison,
     http::Readiness,
     log::{self, DueTasks, StoreError},
     pace::Pace,
@@ -213,13 +212,10 @@ impl<D: Decider> Run<D> {
                                 }
                             }
                         }
-                        Err(StoreError::VersionTaken(what)) => match self.execute.known_after_all() {
-                            Some(step) => {
-                                debug!(what, "a stream that was taken for new is known");
-                                step
-                            }
-                            None => return Err(StoreError::VersionTaken(what)).context("appending"),
-                        },
+                        Err(error @ StoreError::VersionTaken(_)) => {
+                            debug!(%error, "a stream that was taken for new is known");
+                            self.execute.known_after_all().ok_or(error).context("appending")?
+                        }
                         Err(error) => return Err(error).context("appending"),
                     }
                 }
@@ -320,43 +316,6 @@ impl<D: Decider> Run<D> {
             self.consumer.reassign();
         }
         outcome.moved
-    }
-
-    /// Says which partitions this run takes its first message of; a message of one whose last runs died is taken
-    /// alone, and when it is what they died of, it becomes a dead letter.
-    async fn take_care(&mut self, inputs: &mut [Input<D>]) -> anyhow::Result<()> {
-        for input in inputs {
-            let Input::Message(raw) = input else { continue };
-            self.lag.taken(raw);
-            let place = (raw.topic, raw.partition);
-            if let Some(attempt) = self.gather.careful.get(&place) {
-                let before =
-                    attempt.filter(|attempt| attempt.offset == raw.offset).map_or(0, |known| known.attempts);
-                if before >= ATTEMPTS_MAX {
-                    error!(
-                        topic = place.0.name(),
-                        partition = place.1,
-                        offset = raw.offset,
-                        "a deadly message"
-                    );
-                    let raw: Raw = raw.clone();
-                    *input = Input::Deadly(raw);
-                    continue;
-                }
-                let (topic, partition, offset) = (raw.topic, raw.partition, raw.offset);
-                let count = async |connection: &mut sqlx::PgConnection| {
-                    log::count_attempt(connection, topic, partition, offset, before).await
-                };
-                self.store.run(count).await?;
-            } else if self.gather.begun.insert(place) {
-                let before = self.gather.starts.get(&place).copied().unwrap_or(0);
-                let count = async |connection: &mut sqlx::PgConnection| {
-                    log::count_start(connection, place.0, place.1, before).await
-                };
-                self.store.run(count).await?;
-            }
-        }
-        Ok(())
     }
 
     async fn look_for_tasks(&mut self) -> anyhow::Result<()> {

@@ -339,12 +339,7 @@ impl<D: Decider> Execute<D> {
         let decided = batch.decided;
         // Ours alone once the shell has let go of it.
         let append = Arc::unwrap_or_clone(batch.asked);
-        let (going_on, ended): (Vec<_>, Vec<_>) = decided
-            .streams
-            .into_iter()
-            .partition(|(stream, folded)| self.decider.goes_on(stream, &folded.state));
-        self.cache.put_all(going_on);
-        ended.iter().for_each(|(stream, _)| self.cache.remove(stream));
+        self.cache.keep(decided.streams, |stream, folded| self.decider.goes_on(stream, &folded.state));
         if let Some(last) = append.events.last() {
             self.seen = last.position;
             self.seen_event = Some(last.event_id);
