@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::system::{Order, System, until};
 use nix::sys::signal::Signal;
+use shared::contract::topics::Topic;
 
 const WRITERS: [&str; 3] = ["order-service", "inventory-service", "payment-service"];
 const LIMIT: Duration = Duration::from_secs(180);
@@ -117,7 +118,10 @@ async fn a_replica_that_was_frozen_before_its_append_is_refused_when_it_wakes_an
     let pid = system.pid(SERVICE, 1);
     system.signal(pid, Signal::SIGSTOP);
     let since = Instant::now();
+    orders.extend(send(&system, &sku, 4).await);
     all_complete(&system, &orders).await;
+    // What it holds may be of an order that was complete before.
+    all_taken(&system, SERVICE).await;
     let took = since.elapsed().as_secs_f64();
     system.signal(pid, Signal::SIGCONT);
     let refused = async || (system.metric(SERVICE, 1, FENCED).await > before).then_some(());
@@ -136,6 +140,25 @@ async fn shared_by_now(system: &System, sku: &str) {
         let now = figures(system, CONSUMED).await;
         let grown = now.iter().zip(&before).all(|(now, before)| now[0] > before[0] && now[1] > before[1]);
         grown.then_some(())
+    })
+    .await;
+}
+
+/// A service has finished all that is on the topics that it takes from.
+async fn all_taken(system: &System, service: &str) {
+    let mut database = system.database(service).await;
+    until(&format!("{service} to take all that there is"), LIMIT, async || {
+        let positions: Vec<(String, i32, i64)> =
+            sqlx::query_as("select topic, partition, next from position")
+                .fetch_all(&mut database)
+                .await
+                .unwrap_or_else(|error| panic!("the positions of {service}: {error}"));
+        let is_behind = |(name, partition, next): &(String, i32, i64)| {
+            let topic = Topic::ALL.into_iter().find(|topic| topic.name() == name);
+            let topic = topic.unwrap_or_else(|| panic!("a position on {name}"));
+            system.seen.on(topic).iter().any(|raw| raw.partition == *partition && raw.offset >= *next)
+        };
+        (!positions.iter().any(is_behind)).then_some(())
     })
     .await;
 }
