@@ -141,7 +141,8 @@ impl BrokerSettings {
             .set("message.timeout.ms", "0")
             .set("message.max.bytes", PRODUCED_BYTES_MAX.to_string())
             .set("partitioner", "murmur2_random")
-            .set("linger.ms", "1")
+            // The relay publishes by the batch, and what comes while a request is under way waits for it.
+            .set("linger.ms", "0")
             .set("batch.size", "262144")
             .set("compression.type", "lz4")
             .set("queue.buffering.max.messages", "10000")
