@@ -102,7 +102,9 @@ impl<D: Decider> Run<D> {
                     self.gather.take(&mut inputs);
                 }
             }
-            if self.gather.may_wait() && pace.is_early(inputs.len()) {
+            // Somebody waits for what was asked, and an order for the answer to a call, which took no way to rest from.
+            let are_messages = inputs.iter().all(|input| matches!(input, Input::Message(_)));
+            if are_messages && self.gather.may_wait() && pace.is_early(inputs.len()) {
                 sleep_until(pace.rested().into()).await;
                 self.gather.take(&mut inputs);
             }
