@@ -24,7 +24,7 @@ use crate::{
     commands::Commands,
     http::{App, routes},
     intake::{GROUP, READS},
-    project::{self, Projection, Store, lag::Lag, run::BATCH_MAX},
+    project::{self, Projection, Store, gathered::BATCH_MAX, lag::Lag},
     read_model::{reads::Reads, schema},
     view::awaiting::Limits,
 };

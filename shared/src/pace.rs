@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 /// Beyond so many messages a batch hardly costs more than they do.
-const ENOUGH: usize = 200;
+pub const ENOUGH: usize = 200;
 const REST_MAX: Duration = Duration::from_millis(20);
 
 /// Of one loop.

@@ -10,6 +10,7 @@ pub mod clock;
 mod known;
 pub mod waiters;
 pub mod lag;
+pub mod gathered;
 
 pub use projection::Projection;
 pub use run::run;

@@ -8,7 +8,6 @@ use std::{
 use anyhow::{Context, bail};
 use shared::{
     consumer::{Change, Consumer, Heard, Lag, Next, Operator, Place},
-    contract::envelope::Raw,
     failpoint,
     failure::Brake,
     http::Readiness,
@@ -19,15 +18,11 @@ use shared::{
 use tokio::time::{interval, sleep_until};
 use tracing::error;
 
-use super::projection::{Came, Projection};
+use super::{
+    gathered::{BATCH_MAX, Gathered},
+    projection::{Came, Projection},
+};
 
-/// Messages committed together.
-pub const BATCH_MAX: usize = 1_000;
-/// What they may have together.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// From the beginning of one batch to that of the next, at least: a row is read by people, and the events of an order come a
-/// few milliseconds apart at a low rate, each a batch of its own else.
-const APART: Duration = Duration::from_millis(5);
 /// How often we look how far we are behind, and whether the relay goes on, and tell the lag tools.
 const WATCH: Duration = Duration::from_secs(1);
 /// How long an operator waits, at most.
@@ -48,9 +43,11 @@ pub async fn run(
     let mut behind = Lag::default();
     let (mut watch, mut listen) = (interval(WATCH), interval(LISTEN));
     let mut offsets: HashMap<Place, i64> = HashMap::new();
-    let (mut pace, mut next_batch) = (Pace::default(), Instant::now());
+    let (mut pace, mut gathered) = (Pace::default(), Gathered::default());
     loop {
-        let is_early = Instant::now() < next_batch;
+        let batch_max = brake.batch(BATCH_MAX);
+        let has_room = !gathered.is_full(batch_max) && !brake.on(Instant::now());
+        let due = gathered.due(pace.rested());
         let next = tokio::select! {
             // Also under load, and while the brake is on.
             biased;
@@ -79,21 +76,31 @@ pub async fn run(
                 }
                 continue;
             }
-            next = heard.next(!is_early && !brake.on(Instant::now())) => next,
-            () = sleep_until(next_batch.into()), if is_early => continue,
+            next = heard.next(has_room) => Some(next.context("the consumer thread is gone")?),
+            // Only where there is no other message, or no room for it.
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => None,
         };
-        let came = match next.context("the consumer thread is gone")? {
-            Next::Message(raw) => {
+        let came = match next {
+            Some(Next::Message(raw)) => {
+                let (now, mut next) = (Instant::now(), Some(raw));
+                while let Some(raw) = next {
+                    behind.taken(&raw);
+                    gathered.push(raw, now);
+                    next = if gathered.is_full(batch_max) { None } else { heard.try_message() };
+                }
+                continue;
+            }
+            None => {
                 let began = Instant::now();
-                let messages = gather(raw, &mut heard, brake.batch(BATCH_MAX));
-                messages.iter().for_each(|raw| behind.taken(raw));
+                let messages = gathered.take();
                 let taken = messages.len();
                 let came = projection.take(messages).await;
                 pace.worked(taken, began);
-                next_batch = pace.rested().max(began + APART);
                 came
             }
-            Next::Change(Change::Assigned { places, reply }) => {
+            // What was gathered before comes again where it is still ours.
+            Some(Next::Change(Change::Assigned { places, reply })) => {
+                gathered.take();
                 behind.clear(&projection.metrics);
                 // Said again where it is still so: the positions are compared with the topics after this.
                 operator.reassigned();
@@ -106,7 +113,8 @@ pub async fn run(
                 // What waits for nothing any more goes on without a message.
                 projection.take(Vec::new()).await
             }
-            Next::Change(Change::Revoked { reply }) => {
+            Some(Next::Change(Change::Revoked { reply })) => {
+                gathered.take();
                 failpoint::pass("rebalance", "revoked");
                 projection.revoke();
                 offsets.clear();
@@ -116,11 +124,11 @@ pub async fn run(
                 let _ = reply.send(());
                 continue;
             }
-            Next::Change(Change::DataLossSuspected(suspicion)) => {
+            Some(Next::Change(Change::DataLossSuspected(suspicion))) => {
                 readiness.lacks(TOPICS, operator.suspect(suspicion));
                 continue;
             }
-            Next::Change(Change::Fatal(why)) => bail!("the Kafka client cannot go on: {why}"),
+            Some(Next::Change(Change::Fatal(why))) => bail!("the Kafka client cannot go on: {why}"),
         };
         match came {
             Came::Committed { moved, good, poison, letters } => {
@@ -139,16 +147,4 @@ pub async fn run(
             Came::Stopped => return Ok(()),
         }
     }
-}
-
-/// The message, and those that are there already.
-fn gather(first: Raw, heard: &mut Heard, batch_max: usize) -> Vec<Raw> {
-    let mut bytes = first.bytes();
-    let mut messages = vec![first];
-    while messages.len() < batch_max && bytes < BATCH_BYTES_MAX {
-        let Some(raw) = heard.try_message() else { break };
-        bytes += raw.bytes();
-        messages.push(raw);
-    }
-    messages
 }
