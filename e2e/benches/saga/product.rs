@@ -15,14 +15,17 @@ use tokio::process::Command;
 
 use crate::run::Run;
 
+/// A broker is as fast as it gets after some hundred thousand requests, of which many orders at once make few.
+const WARM_UP: [&str; 4] = ["--rate", "150/s", "--duration", "60s"];
+
 pub(crate) struct Product {
     dir: PathBuf,
     program: PathBuf,
 }
 
 impl Product {
-    /// Anew, as in production, with the payment provider in the process of payment-service; measured, and stopped
-    /// whatever came of it.
+    /// Anew, as in production, with the payment provider in the process of payment-service; warmed up, measured, and
+    /// stopped whatever came of it.
     pub(crate) async fn with<T>(
         dir: &Path,
         measure: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
@@ -33,7 +36,11 @@ impl Product {
         let product = Self { dir: dir.to_owned(), program };
         dev::down(dir, true, false).await?;
         let measured = tokio::select! {
-            measured = async { product.up(1).await?; measure(&product).await } => measured,
+            measured = async {
+                product.up(1).await?;
+                product.load(&WARM_UP).await?;
+                measure(&product).await
+            } => measured,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
         };
         dev::down(dir, true, false).await?;

@@ -9,9 +9,6 @@ use crate::{
     table,
 };
 
-/// A broker is as fast as it gets after some hundred thousand requests, of which many orders at once make few.
-const WARM_UP: [&str; 4] = ["--rate", "150/s", "--duration", "60s"];
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Round {
     pub(crate) seven: Figures,
@@ -47,7 +44,6 @@ pub(crate) async fn measure(product: &Product, amount: Amount) -> anyhow::Result
             ours: product.load(load).await?,
         })
     };
-    product.load(&WARM_UP).await?;
     let (mut saturated, mut paced) = (Vec::new(), Vec::new());
     for run in 0..=runs {
         let measured = round(orders, None, &["--orders", &orders.to_string()]).await?;

@@ -1,6 +1,7 @@
 //! Messages that are committed together. A commit costs far more than one row of it, and the events of an order come a few
 //! milliseconds apart: each would be a batch of its own at a low rate, so the first waits a moment for those that follow.
-//! What people wait for does not: how an order ended, or why it cannot.
+//! What people wait for does not: how an order ended, or why it cannot. And nothing does while somebody has asked the
+//! view to have something.
 
 use std::time::{Duration, Instant};
 
@@ -40,11 +41,16 @@ impl Gathered {
         self.messages.len() >= batch_max.min(BATCH_MAX) || self.bytes >= BATCH_BYTES_MAX
     }
 
+    /// Somebody waits for what may be among them.
+    pub fn hurry(&mut self, now: Instant) {
+        self.due = self.due.map(|due| due.min(now));
+    }
+
     /// When to commit them: a few not before `rested`. `None`: there are none.
-    pub fn due(&self, rested: Instant) -> Option<Instant> {
+    pub fn due(&self, batch_max: usize, rested: Instant) -> Option<Instant> {
         let due = self.due?;
-        let are_many = self.messages.len() >= ENOUGH || self.bytes >= BATCH_BYTES_MAX;
-        Some(if are_many { due.min(Instant::now()) } else { due.max(rested) })
+        let is_closed = self.messages.len() >= ENOUGH || self.is_full(batch_max);
+        Some(if is_closed { due.min(Instant::now()) } else { due.max(rested) })
     }
 
     /// All of them.
@@ -55,7 +61,7 @@ impl Gathered {
 
 #[cfg(test)]
 mod tests {
-    use shared::contract::{envelope::Headers, message::Message, topics::Topic};
+    use shared::contract::{envelope::Headers, order::OrderEvent, topics::Topic};
 
     use super::*;
 
@@ -74,15 +80,15 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_waits_for_more_and_goes_with_what_somebody_does() {
         let (mut gathered, now) = (Gathered::default(), Instant::now());
-        assert_eq!(gathered.due(now), None);
+        assert_eq!(gathered.due(BATCH_MAX, now), None);
         gathered.push(raw("fulfil.order.created.v2"), now);
         gathered.push(raw("fulfil.order.confirmed.v1"), now + PATIENCE / 2);
-        assert_eq!(gathered.due(now), Some(now + PATIENCE), "since the first came");
+        assert_eq!(gathered.due(BATCH_MAX, now), Some(now + PATIENCE), "since the first came");
         gathered.push(raw("fulfil.order.completed.v1"), now + PATIENCE / 2);
-        assert_eq!(gathered.due(now), Some(now + PATIENCE / 2));
+        assert_eq!(gathered.due(BATCH_MAX, now), Some(now + PATIENCE / 2));
         assert_eq!(gathered.take().len(), 3);
-        assert!(WAITED_FOR.iter().all(|name| Message::knows(name)));
-        assert_eq!(gathered.due(now), None);
+        assert!(WAITED_FOR.iter().all(|name| OrderEvent::TYPES.contains(name)));
+        assert_eq!(gathered.due(BATCH_MAX, now), None);
     }
 
     #[test]
@@ -92,9 +98,9 @@ mod tests {
         for _ in 1..ENOUGH {
             gathered.push(raw("fulfil.order.completed.v1"), now);
         }
-        assert_eq!(gathered.due(rested), Some(rested));
+        assert_eq!(gathered.due(BATCH_MAX, rested), Some(rested));
         gathered.push(raw("fulfil.order.created.v2"), now);
-        assert!(gathered.due(rested).is_some_and(|due| due <= Instant::now()));
+        assert!(gathered.due(BATCH_MAX, rested).is_some_and(|due| due <= Instant::now()));
     }
 
     #[test]
@@ -102,8 +108,12 @@ mod tests {
         let (mut gathered, now) = (Gathered::default(), Instant::now());
         gathered.push(raw("fulfil.order.created.v2"), now);
         assert!(gathered.is_full(1) && !gathered.is_full(BATCH_MAX));
+        assert!(gathered.due(1, now).is_some_and(|due| due <= Instant::now()), "nothing can join it");
+        assert!(gathered.due(BATCH_MAX, now).is_some_and(|due| due > now));
+        gathered.hurry(now);
+        assert_eq!(gathered.due(BATCH_MAX, now), Some(now));
         gathered.push(Raw { value: Some(vec![0; BATCH_BYTES_MAX].into()), ..raw("") }, now);
         assert!(gathered.is_full(BATCH_MAX));
-        assert!(gathered.due(now).is_some_and(|due| due <= Instant::now()), "nothing can join it");
+        assert!(gathered.due(BATCH_MAX, now).is_some_and(|due| due <= Instant::now()), "nothing can join it");
     }
 }

@@ -1,5 +1,6 @@
 //! How far the view is behind the topics, as far as this process can know: the age of the oldest message that it
-//! has taken and not committed, or how long messages have waited that it has not taken.
+//! is committing, or how long messages have waited that it has not begun to commit. What it gathers for a moment before it
+//! begins counts in neither.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -1,5 +1,6 @@
 //! From the topics into the view: takes batches, folds them, commits rows and positions together.
 
+pub mod gathered;
 pub mod batch;
 pub mod projection;
 mod commit;
@@ -10,7 +11,6 @@ pub mod clock;
 mod known;
 pub mod waiters;
 pub mod lag;
-pub mod gathered;
 
 pub use projection::Projection;
 pub use run::run;

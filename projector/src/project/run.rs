@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    future::ready,
     time::{Duration, Instant},
 };
 
@@ -47,7 +48,12 @@ pub async fn run(
     loop {
         let batch_max = brake.batch(BATCH_MAX);
         let has_room = !gathered.is_full(batch_max) && !brake.on(Instant::now());
-        let due = gathered.due(pace.rested());
+        if projection.waiters.are_any() {
+            gathered.hurry(Instant::now());
+        }
+        let due = gathered.due(batch_max, pace.rested());
+        // A timer would round it up to its next millisecond.
+        let is_due = due.is_some_and(|due| due <= Instant::now());
         let next = tokio::select! {
             // Also under load, and while the brake is on.
             biased;
@@ -78,21 +84,24 @@ pub async fn run(
             }
             next = heard.next(has_room) => Some(next.context("the consumer thread is gone")?),
             // Only where there is no other message, or no room for it.
-            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => None,
+            () = ready(()), if is_due => None,
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() && !is_due => None,
         };
         let came = match next {
             Some(Next::Message(raw)) => {
-                let (now, mut next) = (Instant::now(), Some(raw));
-                while let Some(raw) = next {
-                    behind.taken(&raw);
+                let now = Instant::now();
+                gathered.push(raw, now);
+                while !gathered.is_full(batch_max)
+                    && let Some(raw) = heard.try_message()
+                {
                     gathered.push(raw, now);
-                    next = if gathered.is_full(batch_max) { None } else { heard.try_message() };
                 }
                 continue;
             }
             None => {
                 let began = Instant::now();
                 let messages = gathered.take();
+                messages.iter().for_each(|raw| behind.taken(raw));
                 let taken = messages.len();
                 let came = projection.take(messages).await;
                 pace.worked(taken, began);

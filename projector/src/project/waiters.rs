@@ -39,6 +39,10 @@ impl Waiters {
         self.lock().entry(stream.clone()).or_insert_with(|| watch::channel(0).0).subscribe()
     }
 
+    pub fn are_any(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, watch::Sender<i64>>> {
         // Nothing panics while it is held; and if it did, the map would still be whole.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,12 +57,14 @@ mod tests {
     async fn a_waiter_hears_of_its_stream_and_is_forgotten_when_it_leaves() {
         let waiters = Waiters::default();
         let [one, other] = ["SKU-1", "SKU-2"].map(|sku| StreamName::stock(&sku.parse().unwrap()));
+        assert!(!waiters.are_any());
         let mut told = waiters.listen(&one);
+        assert!(waiters.are_any());
         waiters.tell(&[(other, 9), (one.clone(), 3), (one.clone(), 2)]);
         told.changed().await.unwrap();
         assert_eq!(*told.borrow_and_update(), 3);
         drop(told);
         waiters.tell(&[(one, 4)]);
-        assert!(waiters.lock().is_empty());
+        assert!(!waiters.are_any());
     }
 }

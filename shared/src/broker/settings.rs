@@ -141,7 +141,7 @@ impl BrokerSettings {
             .set("message.timeout.ms", "0")
             .set("message.max.bytes", PRODUCED_BYTES_MAX.to_string())
             .set("partitioner", "murmur2_random")
-            // The relay publishes by the batch, and what comes while a request is under way waits for it.
+            // A millisecond is one of every hop of an order, and under load it made the requests no larger.
             .set("linger.ms", "0")
             .set("batch.size", "262144")
             .set("compression.type", "lz4")

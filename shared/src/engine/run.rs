@@ -102,10 +102,14 @@ impl<D: Decider> Run<D> {
                     self.gather.take(&mut inputs);
                 }
             }
-            // Somebody waits for what was asked, and an order for the answer to a call, which took no way to rest from.
+            // Whoever asked waits, and so does the order whose task or answer it is: the next step of what was just committed.
             let are_messages = inputs.iter().all(|input| matches!(input, Input::Message(_)));
             if are_messages && self.gather.may_wait() && pace.is_early(inputs.len()) {
-                sleep_until(pace.rested().into()).await;
+                tokio::select! {
+                    () = sleep_until(pace.rested().into()) => {}
+                    Some((task, command)) = self.gather.answers.recv() => inputs.push(self.gather.timers.answer(task, command)),
+                    () = shutdown.requested() => {}
+                }
                 self.gather.take(&mut inputs);
             }
             if !inputs.is_empty() {
