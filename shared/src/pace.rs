@@ -3,8 +3,8 @@
 //! can be, fill a machine that is then slow for all of them.
 //!
 //! So whoever has worked on a small batch rests as long before the next. A fast machine rests for a moment, a slow or busy
-//! one until the batches are worth their cost; and a backlog makes batches that are large enough. What somebody is known to
-//! wait for is not rested before: each loop says what that is.
+//! one until the batches are worth their cost; and a backlog makes batches that are large enough. The engine
+//! does not rest before what somebody is known to wait for.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Messages that are committed together. A commit costs far more than one row of it, and the events of an order come a few
 //! milliseconds apart: each would be a batch of its own at a low rate, so the first waits a moment for those that follow.
-//! What people wait for does not: how an order ended, or why it cannot. And nothing does while somebody has asked the
-//! view to have something.
+//! What people wait for does not, but for the rest of the loop: how an order ended, or why it cannot. And nothing does that
+//! comes after somebody asked the view to have something.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ impl Gathered {
 
     /// Whether nothing more can join them, where a batch has so many at most.
     pub fn is_full(&self, batch_max: usize) -> bool {
-        self.messages.len() >= batch_max.min(BATCH_MAX) || self.bytes >= BATCH_BYTES_MAX
+        self.messages.len() >= batch_max || self.bytes >= BATCH_BYTES_MAX
     }
 
     /// Somebody waits for what may be among them.
