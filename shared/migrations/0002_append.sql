@@ -99,13 +99,19 @@ declare
   arrived_or_past int := 0;
   moved int := 0;
   equal_events int := 0;
+  still_held int := 0;
+  -- The event at `seen`.
+  end_event uuid;
 begin
   -- Lock 1 of a database is its log's.
   perform pg_advisory_xact_lock(1);
 
-  select coalesce(max(position), 0)
-  into log_end
-  from event;
+  select position, event_id
+  into log_end, end_event
+  from event
+  order by position desc
+  limit 1;
+  log_end := coalesce(log_end, 0);
 
   -- Cut to what Rust, JSON and this database all hold without loss.
   answered_at := date_trunc('milliseconds', clock_timestamp());
@@ -116,8 +122,15 @@ begin
     return;
   end if;
 
+  if log_end > seen then
+    select event_id
+    into end_event
+    from event
+    where position = seen;
+  end if;
+
   -- It may end at the same number and be another one: of a copy that was promoted or restored.
-  if seen_event <> (select event_id from event where position = seen) then
+  if seen_event <> end_event then
     outcome := 'log_differs';
     return;
   end if;
@@ -126,7 +139,13 @@ begin
   if moves > 0 then
     select count(*) filter (where move."from" is distinct from move."to"), count(stands.next)
     into going, as_known
-    from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
+    from (
+      select
+        unnest(move_topic) as topic,
+        unnest(move_partition) as partition,
+        unnest(move_from) as "from",
+        unnest(move_to) as "to"
+    ) as move
     left join position as stands
       on stands.topic = move.topic and stands.partition = move.partition and stands.next = coalesce(move."from", -1);
   end if;
@@ -142,7 +161,13 @@ begin
       count(*) filter (where stands.next = move."to"),
       count(stands.next)
     into as_known, arrived, arrived_or_past
-    from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
+    from (
+      select
+        unnest(move_topic) as topic,
+        unnest(move_partition) as partition,
+        unnest(move_from) as "from",
+        unnest(move_to) as "to"
+    ) as move
     left join position as stands
       on stands.topic = move.topic and stands.partition = move.partition and stands.next >= move."to";
   end if;
@@ -150,30 +175,30 @@ begin
   -- The same call may have been committed while its answer was lost. Its first event then stands right after
   -- `seen`, for it was appended only where the log ended there. The id alone does not prove it: another replica that
   -- took the same message makes the same id, but of another batch. So all of it must be equal.
-  if events > 0 and log_end > seen and arrived_or_past = moves
-    and exists (select from event where position = seen + 1 and event_id = event_event_id[1])
-  then
-    select count(*)
-    into equal_events
-    from unnest(
-      event_stream, event_version, event_event_id, event_type, event_data, event_decision,
-      event_correlation_id, event_causation_id, event_traceparent, event_recorded_at
-    ) with ordinality as ours (
-      stream, version, event_id, type, data, decision,
-      correlation_id, causation_id, traceparent, recorded_at, ordinal
-    )
-    join event as stored on stored.position = seen + ours.ordinal
-    where (
-        stored.stream, stored.version, stored.event_id, stored.type, stored.data, stored.decision,
-        stored.correlation_id, stored.causation_id, stored.recorded_at
-      ) = (
-        ours.stream, ours.version, ours.event_id, ours.type, ours.data, ours.decision,
-        ours.correlation_id, ours.causation_id, ours.recorded_at
+  if events > 0 and log_end > seen and arrived_or_past = moves then
+    if exists (select from event where position = seen + 1 and event_id = event_event_id[1]) then
+      select count(*)
+      into equal_events
+      from unnest(
+        event_stream, event_version, event_event_id, event_type, event_data, event_decision,
+        event_correlation_id, event_causation_id, event_traceparent, event_recorded_at
+      ) with ordinality as ours (
+        stream, version, event_id, type, data, decision,
+        correlation_id, causation_id, traceparent, recorded_at, ordinal
       )
-      and stored.traceparent is not distinct from ours.traceparent;
-    if equal_events = events then
-      outcome := 'done_before';
-      return;
+      join event as stored on stored.position = seen + ours.ordinal
+      where (
+          stored.stream, stored.version, stored.event_id, stored.type, stored.data, stored.decision,
+          stored.correlation_id, stored.causation_id, stored.recorded_at
+        ) = (
+          ours.stream, ours.version, ours.event_id, ours.type, ours.data, ours.decision,
+          ours.correlation_id, ours.causation_id, ours.recorded_at
+        )
+        and stored.traceparent is not distinct from ours.traceparent;
+      if equal_events = events then
+        outcome := 'done_before';
+        return;
+      end if;
     end if;
   end if;
 
@@ -196,11 +221,15 @@ begin
   end if;
 
   -- Another replica has processed what is held, and may have appended nothing by it: to be read again.
-  if cardinality(unheld) > 0
-    and (select count(*) from held_message where id = any (unheld)) < cardinality(unheld)
-  then
-    outcome := 'log_moved';
-    return;
+  if cardinality(unheld) > 0 then
+    select count(*)
+    into still_held
+    from held_message
+    where id = any (unheld);
+    if still_held < cardinality(unheld) then
+      outcome := 'log_moved';
+      return;
+    end if;
   end if;
 
   -- Nothing but positions: a crash may forget them, since what came before them then comes again and is as done as now.
@@ -217,16 +246,12 @@ begin
       position, stream, version, event_id, type, data, decision,
       correlation_id, causation_id, traceparent, recorded_at
     )
+    -- Arrays that are read in the select list go row by row into the table; in FROM they are stored first, and a batch of
+    -- one pays most for that.
     select
-      seen + new.ordinal, new.stream, new.version, new.event_id, new.type, new.data, new.decision,
-      new.correlation_id, new.causation_id, new.traceparent, new.recorded_at
-    from unnest(
-      event_stream, event_version, event_event_id, event_type, event_data, event_decision,
-      event_correlation_id, event_causation_id, event_traceparent, event_recorded_at
-    ) with ordinality as new (
-      stream, version, event_id, type, data, decision,
-      correlation_id, causation_id, traceparent, recorded_at, ordinal
-    );
+      seen + generate_subscripts(event_stream, 1), unnest(event_stream), unnest(event_version), unnest(event_event_id),
+      unnest(event_type), unnest(event_data), unnest(event_decision), unnest(event_correlation_id),
+      unnest(event_causation_id), unnest(event_traceparent), unnest(event_recorded_at);
     log_end := seen + events;
   end if;
 
@@ -234,7 +259,13 @@ begin
     update position as stands
     -- Somebody lived to finish a message of it.
     set next = move."to", starts = 0, attempt_offset = null, attempts = 0
-    from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
+    from (
+      select
+        unnest(move_topic) as topic,
+        unnest(move_partition) as partition,
+        unnest(move_from) as "from",
+        unnest(move_to) as "to"
+    ) as move
     where stands.topic = move.topic
       and stands.partition = move.partition
       and stands.next = coalesce(move."from", -1)
@@ -243,7 +274,13 @@ begin
     if moved < going then
       insert into position (topic, partition, next)
       select move.topic, move.partition, move."to"
-      from unnest(move_topic, move_partition, move_from, move_to) as move (topic, partition, "from", "to")
+      from (
+        select
+          unnest(move_topic) as topic,
+          unnest(move_partition) as partition,
+          unnest(move_from) as "from",
+          unnest(move_to) as "to"
+      ) as move
       where move."from" is null
         and not exists (
           select
@@ -334,9 +371,17 @@ begin
   if cardinality(task_id) > 0 then
     insert into task (id, partition, stream, kind, due_at, attempt, cause)
     select new.id, new.partition, new.stream, new.kind, new.due_at, new.attempt, new.cause
-    from unnest(
-      task_id, task_partition, task_stream, task_kind, task_due_at, task_attempt, task_cause, task_releases
-    ) as new (id, partition, stream, kind, due_at, attempt, cause, releases)
+    from (
+      select
+        unnest(task_id) as id,
+        unnest(task_partition) as partition,
+        unnest(task_stream) as stream,
+        unnest(task_kind) as kind,
+        unnest(task_due_at) as due_at,
+        unnest(task_attempt) as attempt,
+        unnest(task_cause) as cause,
+        unnest(task_releases) as releases
+    ) as new
     where new.releases is null
       or exists (
         select
