@@ -38,8 +38,8 @@ use crate::{
 const REPEATED_MAX: i64 = 20_000;
 /// Events that are taken back at once, about; the caller appends them and asks again.
 const TAKEN_BACK_MAX: usize = 50_000;
-/// Messages of a partition that are read first; four times as many each time that it was not enough.
-const CHUNK: i64 = 10_000;
+/// Messages of a partition that are read first, at least; four times as many each time that it was not enough.
+const CHUNK_MIN: i64 = 500;
 /// A broker that gives nothing for so long is away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -113,14 +113,19 @@ fn read_blocking(settings: &RelaySettings, log_end: i64, depth: Depth) -> Result
     // A topic can end with a mark that is no message, so the last offset alone does not tell the end.
     reader.set("enable.partition.eof", "true");
     let consumer: BaseConsumer<Logged> = reader.create_with_context(Logged).map_err(broker)?;
-    let tail = Tail { consumer: &consumer, source: format!("/fulfil/{}", settings.service), log_end };
-    let mut seen = Seen { events: Vec::new(), end: 0 };
+    let mut places = Vec::new();
     for topic in &settings.topics {
         // A topic that is not there has nothing to give back; that it is not there is told elsewhere.
         let partitions = partitions_of(&settings.broker, topic.name()).map_err(unreachable)?.unwrap_or(0);
-        for partition in 0..partitions {
-            tail.read(*topic, partition, depth, &mut seen)?;
-        }
+        places.extend((0..partitions).map(|partition| (*topic, partition)));
+    }
+    // Its share of them and a quarter more, as keys are spread evenly, but not quite.
+    let share = REPEATED_MAX * 5 / 4 / (places.len() as i64).max(1);
+    let source = format!("/fulfil/{}", settings.service);
+    let tail = Tail { consumer: &consumer, source, log_end, chunk: share.max(CHUNK_MIN) };
+    let mut seen = Seen { events: Vec::new(), end: 0 };
+    for (topic, partition) in places {
+        tail.read(topic, partition, depth, &mut seen)?;
     }
     Ok(seen)
 }
@@ -129,6 +134,8 @@ struct Tail<'a> {
     consumer: &'a BaseConsumer<Logged>,
     source: String,
     log_end: i64,
+    /// Of a partition, at first.
+    chunk: i64,
 }
 
 impl Tail<'_> {
@@ -136,7 +143,7 @@ impl Tail<'_> {
     fn read(&self, topic: Topic, partition: i32, depth: Depth, seen: &mut Seen) -> Result<(), HealError> {
         let (low, high) =
             self.consumer.fetch_watermarks(topic.name(), partition, REQUEST_TIMEOUT).map_err(broker)?;
-        let (mut chunk, mut until) = (if depth == Depth::Whole { high - low } else { CHUNK }, high);
+        let (mut chunk, mut until) = (if depth == Depth::Whole { high - low } else { self.chunk }, high);
         while low < until {
             let from = (until - chunk).max(low);
             let oldest = self.read_chunk(topic, partition, from..until, seen)?;
@@ -177,8 +184,12 @@ impl Tail<'_> {
             if offset >= offsets.end {
                 return Ok(oldest);
             }
-            if let Some(event) = copied(&message).and_then(|raw| self.ours(&raw)) {
+            if let Some(mut event) = copied(&message).and_then(|raw| self.ours(&raw)) {
                 let position = event.envelope.position.unwrap_or_default();
+                // The log has it, or another one there: the id tells.
+                if position <= self.log_end {
+                    event.envelope.data = String::new();
+                }
                 oldest.get_or_insert(position);
                 seen.end = seen.end.max(position);
                 // What is far ahead is read again when its turn comes.
