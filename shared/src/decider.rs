@@ -68,7 +68,8 @@ pub trait Decider: Send + Sync + 'static {
     /// tasks are a function of the log and can be made again from it.
     fn owes(&self, stream: &StreamName, state: &Self::State) -> Vec<Owed>;
 
-    /// What a due task asks. It is decided like any other command, over the state of its stream.
+    /// What a due task asks. It is decided like any other command, over the state of its stream; where it was set by a batch
+    /// and is due at once, first to see whether it asks for a call and nothing else.
     fn due(&self, task: &Task) -> Option<Self::Command>;
 
     /// Whether more is expected of a stream in this state. Where not, it is not kept in memory: who asks for it all the
@@ -91,6 +92,14 @@ pub struct Told {
     pub via: Via,
     pub correlation_id: Option<Uuid>,
     pub traceparent: Option<String>,
+}
+
+impl Told {
+    /// By a due task, or the answer to its call.
+    pub fn of_task(task: &Task, at: Timestamp) -> Self {
+        let via = Via::Task { attempt: task.attempt };
+        Self { id: task.cause, at, via, correlation_id: None, traceparent: None }
+    }
 }
 
 /// Where a command came from. A refusal is an answer over HTTP and an event or a dead letter from a topic.

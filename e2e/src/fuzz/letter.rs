@@ -111,7 +111,7 @@ impl<D: Decider> Owner<D> {
         }));
     }
 
-    /// One batch, and the tasks that it made due at once, as the engine runs them.
+    /// One batch, and the tasks that it made due at once, as the engine runs them; but for calls, which nobody answers here.
     fn batch(&mut self, input: Input<D>) {
         let mut inputs = vec![input];
         while !inputs.is_empty() {

@@ -7,18 +7,20 @@ use payment_service::{
     domain::{Answer, Call, Command, record::Record},
 };
 use shared::{
+    consumer::{Position, heard::queues},
     contract::{
         Timestamp,
         envelope::{Mode, Recorded},
         message::Event,
         payment::{Operation::*, PaymentEvent},
+        topics::Topic,
     },
     decider::Task,
-    engine::inbox::Asked,
+    engine::{gather::Gather, inbox::Asked},
     execute::{Execute, ExecuteSettings, Input, Outcome, Step},
     log::{Append, Appended, Loaded},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::given::*;
@@ -92,6 +94,35 @@ impl Service {
         let decode = |recorded: &Recorded| PaymentEvent::decode(&recorded.event_type, &recorded.data)?.ok();
         self.log.iter().filter_map(decode).collect()
     }
+}
+
+#[test]
+fn a_call_that_is_owed_at_once_is_made_after_the_commit_that_owes_it() {
+    let mut service = Service::new();
+    let places = (0..4).map(|partition| Position { place: (Topic::InventoryEvents, partition), next: None });
+    service.execute.assign(&places.collect::<Vec<_>>(), &[]);
+    let (_, heard) = queues(1);
+    let (asked, answers, compared) = (mpsc::channel(1).1, mpsc::unbounded_channel().1, mpsc::channel(1).1);
+    let mut gather = Gather::<Payments>::new(heard, asked, answers, compared);
+    let mut ask = |id, command| {
+        let (reply, _) = oneshot::channel();
+        let input = Input::Asked(Asked { id: Uuid::from_u128(id), command, traceparent: None, reply });
+        let mut outcome = service.run(input);
+        gather.settle(&mut outcome);
+        let mut decided = Vec::new();
+        gather.take(&mut decided);
+        assert!(decided.is_empty(), "and not after one more");
+        outcome.calls
+    };
+    let calls = ask(1, Command::RequestPayment { order_id: order(), amount: due() });
+    assert!(
+        matches!(&calls[..], [(Call::Operation { operation: Authorize, attempt: 1, .. }, _)]),
+        "{calls:?}"
+    );
+    let calls = ask(2, Command::Enquire { order_id: order() });
+    // Over the state that the batch leaves.
+    assert!(matches!(&calls[..], [(Call::Enquire { asked_at_version: 1, .. }, _)]), "{calls:?}");
+    assert_eq!(ask(3, Command::Enquire { order_id: order() }), vec![], "the answer to the first is out");
 }
 
 /// The record as the answer to an enquiry.

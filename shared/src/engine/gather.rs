@@ -182,6 +182,11 @@ impl<D: Decider> Gather<D> {
         for task in outcome.due.drain(..) {
             self.timers.take_where_room(task);
         }
+        for (call, task) in outcome.due_calls.drain(..) {
+            if self.timers.take_called(&task) {
+                outcome.calls.push((call, task));
+            }
+        }
         for (place, _) in &outcome.moved {
             self.careful.remove(place);
         }

@@ -79,6 +79,16 @@ impl Timers {
         }
     }
 
+    /// Whether the call of a task that was just set may be made: it is then taken. Else it was taken before and is not settled,
+    /// or there is no room and it is found in the table later.
+    pub(super) fn take_called(&mut self, task: &Task) -> bool {
+        let may = self.room() > 0 && self.in_flight.insert(task.id);
+        if !may && self.in_flight.contains(&task.id) {
+            self.again.insert(task.id);
+        }
+        may
+    }
+
     /// The answer to a call, for the next batch.
     pub(super) fn answer<D: Decider>(&mut self, task: Task, command: D::Command) -> Input<D> {
         let again = self.again.remove(&task.id);
@@ -165,6 +175,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::ids::StreamName;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds)
@@ -178,6 +189,29 @@ mod tests {
         assert_eq!(backlog.passed, None);
         backlog.look(3, &HashMap::from([(place, Some(5))]));
         assert_eq!(backlog.passed, Some(at(10)));
+    }
+
+    #[test]
+    fn a_call_is_made_unless_its_task_is_in_flight_or_there_is_no_room() {
+        let task = |number: u128| Task {
+            id: Uuid::from_u128(number),
+            stream: StreamName::parse("payment-1").unwrap(),
+            kind: "enquire".to_owned(),
+            due_at: at(0),
+            attempt: 1,
+            cause: Uuid::nil(),
+        };
+        let mut timers = Timers::default();
+        assert!(timers.take_called(&task(0)));
+        assert!(timers.pop().is_none(), "it is decided");
+        assert!(!timers.take_called(&task(0)), "its answer is out");
+        assert_eq!(timers.again, HashSet::from([task(0).id]), "and does not settle it");
+        assert!((1..IN_FLIGHT_MAX as u128).all(|number| timers.take_called(&task(number))));
+        let one_more = task(IN_FLIGHT_MAX as u128);
+        assert!(!timers.take_called(&one_more), "it is found in the table");
+        assert!(!timers.again.contains(&one_more.id), "and was never taken");
+        timers.settled(&[task(1).id]);
+        assert!(timers.take_called(&one_more));
     }
 
     #[test]

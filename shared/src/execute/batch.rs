@@ -106,6 +106,7 @@ pub(super) struct Decided<D: Decider> {
     /// By the index of their item.
     pub(super) answers: Vec<(usize, Result<Answer<D>, Unanswered>)>,
     pub(super) calls: Vec<(D::Call, Task)>,
+    pub(super) due_calls: Vec<(D::Call, Task)>,
     pub(super) settled: Vec<Uuid>,
     pub(super) counted: Vec<&'static str>,
     pub(super) poison: Vec<Poison>,
@@ -128,6 +129,7 @@ impl<D: Decider> Default for Decided<D> {
             compared: BTreeSet::new(),
             answers: Vec::new(),
             calls: Vec::new(),
+            due_calls: Vec::new(),
             settled: Vec::new(),
             counted: Vec::new(),
             poison: Vec::new(),

@@ -11,13 +11,14 @@ use super::batch::{Batch, Decided, TaskWord};
 use super::machine::Execute;
 use crate::{
     contract::{
+        Timestamp,
         envelope::{Part, Recorded},
         ids::{self, StreamName},
         message::Event,
     },
-    decider::{self, Decider, Due, Existing, Folded, Refusal, Streams, Task, TaskChange, Told},
+    decider::{self, Decider, Decision, Due, Existing, Folded, Refusal, Streams, Task, TaskChange, Told},
     engine::inbox::{Answer, Unanswered},
-    log::{Begun, Snapshot},
+    log::{Begun, OwnedTask, Snapshot},
     task,
 };
 
@@ -169,6 +170,41 @@ impl<D: Decider> Execute<D> {
                 }
             }
         }
+    }
+
+    /// The calls that the batch owes at once, over the state that it leaves: they are made after its commit and not after
+    /// one more, which would say nothing. Whatever else a due task comes to is decided like any other input.
+    pub(super) fn due_calls(&self, decided: &Decided<D>, now: Timestamp) -> Vec<(D::Call, Task)> {
+        let due = decided.tasks.values().filter_map(|word| match word {
+            TaskWord::Set(owned) if self.is_due(owned, now) => Some(&owned.task),
+            _ => None,
+        });
+        due.filter_map(|task| Some((self.only_call(decided, task, now)?, task.clone()))).collect()
+    }
+
+    fn only_call(&self, decided: &Decided<D>, task: &Task, now: Timestamp) -> Option<D::Call> {
+        let command = self.decider.due(task)?;
+        let told = Told::of_task(task, now);
+        let streams = self.decider.streams(&command);
+        let own = decided.streams.get(streams.first()?)?;
+        let mut needed = streams.iter().cloned().chain(self.decider.further(&command, &own.state));
+        if !needed.all(|stream| decided.streams.contains_key(&stream))
+            || self.decider.identity(&command, &told).is_some()
+        {
+            return None;
+        }
+        let seen = Streams::new(&decided.streams, None);
+        // A panic is the task's failure, when it is decided alone.
+        let decision = catch_unwind(AssertUnwindSafe(|| self.decider.decide(&seen, &command, &told)));
+        let Decision { events, tasks, mut calls, counted } = decision.ok()?.ok()?;
+        let call = calls.pop()?;
+        let is_all = events.is_empty() && tasks.is_empty() && calls.is_empty() && counted.is_none();
+        is_all.then_some(call)
+    }
+
+    /// Whether a task may run now, and here.
+    pub(super) fn is_due(&self, owned: &OwnedTask, now: Timestamp) -> bool {
+        owned.task.due_at <= now && self.owns_partition(owned.partition)
     }
 
     pub(super) fn set_task(

@@ -139,11 +139,9 @@ impl<D: Decider> Execute<D> {
             Input::Asked(asked) => {
                 command(asked.command.clone(), told(asked.id, Via::Http, asked.traceparent.clone()))
             }
-            Input::Answer { task, command: answer, .. } => {
-                command(answer.clone(), told(task.cause, Via::Task { attempt: task.attempt }, None))
-            }
+            Input::Answer { task, command: answer, .. } => command(answer.clone(), Told::of_task(task, now)),
             Input::Task(task) => match self.decider.due(task) {
-                Some(due) => command(due, told(task.cause, Via::Task { attempt: task.attempt }, None)),
+                Some(due) => command(due, Told::of_task(task, now)),
                 None => Prepared::Nothing,
             },
         };
@@ -205,6 +203,7 @@ impl<D: Decider> Execute<D> {
         }
         batch.items = items;
         let decided = &mut batch.decided;
+        decided.due_calls = self.due_calls(decided, batch.now);
         decided.append.moves = decided
             .moves
             .iter()
@@ -351,11 +350,13 @@ impl<D: Decider> Execute<D> {
             self.holds.set(key, hold);
         }
         let due = append.tasks.iter().filter(|owned| {
-            owned.task.due_at <= batch.now && self.positions.keys().any(|(_, ours)| *ours == owned.partition)
+            let is_called = || decided.due_calls.iter().any(|(_, task)| task.id == owned.task.id);
+            self.is_due(owned, batch.now) && !is_called()
         });
         Outcome {
             replies,
             due: due.map(|owned| owned.task.clone()).collect(),
+            due_calls: decided.due_calls,
             recorded: append.events,
             letters: append.letters.len(),
             calls: decided.calls,

@@ -78,8 +78,11 @@ pub struct Outcome<D: Decider> {
     pub recorded: Vec<Recorded>,
     /// Dead letters or changes of them were appended.
     pub letters: usize,
-    /// Tasks that are due at once and belong to a partition of ours.
+    /// Tasks that are due at once, belong to a partition of ours, and are to be decided.
     pub due: Vec<Task>,
+    /// The others that are: those that ask for a call and nothing else, decided with the batch. The call is made where there is
+    /// room and the task is not in flight.
+    pub due_calls: Vec<(D::Call, Task)>,
     /// Calls to make, each with the task that owes it. The task is in flight until its answer was decided.
     pub calls: Vec<(D::Call, Task)>,
     /// Tasks that were taken and are in flight no longer.
@@ -112,6 +115,7 @@ impl<D: Decider> Default for Outcome<D> {
             recorded: Vec::new(),
             letters: 0,
             due: Vec::new(),
+            due_calls: Vec::new(),
             calls: Vec::new(),
             settled: Vec::new(),
             moved: Vec::new(),
