@@ -56,6 +56,8 @@ impl Decider for Orders {
     const WRITES: &'static [Topic] = &[Topic::OrdersEvents];
     /// The answer that confirms an order may still wait on a topic.
     const WAITS_FOR_BACKLOG: &'static [&'static str] = &[DEADLINE];
+    /// Of two receipts the first informs; what goes on goes on with the second.
+    const NOBODY_WAITS_FOR: &'static [&'static str] = &["fulfil.order.progressed.v1"];
     const FINGERPRINT: &'static str = "order-1";
 
     fn react(&self, message: &Message, envelope: &Envelope) -> Option<Command> {

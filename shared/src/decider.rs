@@ -36,6 +36,9 @@ pub trait Decider: Send + Sync + 'static {
     /// Kinds of tasks that may run only after the backlog that was there when they fell due: a deadline must not
     /// expire an order whose answer waits on a topic.
     const WAITS_FOR_BACKLOG: &'static [&'static str] = &[];
+    /// Types of its events on which nothing waits. A few messages that make only such wait for what comes next, for a
+    /// tenth of a second: two receipts of one order that come so close are one batch then.
+    const NOBODY_WAITS_FOR: &'static [&'static str] = &[];
     /// Changes when [`Decider::evolve`] or the state's form does, so that older snapshots are ignored.
     const FINGERPRINT: &'static str;
 

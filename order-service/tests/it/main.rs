@@ -6,3 +6,4 @@ mod http;
 mod limits;
 mod properties;
 mod transitions;
+mod unit_of_work;

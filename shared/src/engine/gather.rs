@@ -1,5 +1,5 @@
-//! What goes into the next batch: whatever is there, at most so much. What makes something waits for no more than the loop
-//! rests (`pace.rs`); what makes nothing waits for that.
+//! What goes into the next batch: whatever is there, at most so much. What makes something that anybody waits for waits for
+//! no more than the loop rests (`pace.rs`); anything else waits for that.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -34,8 +34,9 @@ pub struct Gather<D: Decider> {
     pub(super) put_back: VecDeque<Input<D>>,
     pub timers: Timers,
     pub(super) brake: Brake,
-    /// Messages of which nothing is made but that they were read. Many of a service's are such, and to write down for
-    /// each that it was read costs as much as an append: they go with the next batch that makes something, or at the next tick.
+    /// Messages of which nothing is made that anybody waits for, and mostly nothing but that they were read. Many of a
+    /// service's are such, and to write down for each that it was read costs as much as an append: they go with the next
+    /// batch that makes something, or at the next tick. A crash brings them again.
     parked: Vec<Input<D>>,
     is_parked_long: bool,
     /// A change of the assignment: after the batch.
@@ -91,8 +92,8 @@ impl<D: Decider> Gather<D> {
         inputs.splice(..0, self.parked.drain(..));
     }
 
-    /// Whether messages may wait of which nothing is made. That one of a partition whose runs died was finished is told
-    /// at once.
+    /// Whether messages may wait of which nothing is made for anybody. That one of a partition whose runs died was finished is
+    /// told at once.
     pub fn may_park(&self) -> bool {
         let is_braked = self.brake.batch(BATCH_MAX) < BATCH_MAX;
         self.careful.is_empty() && !self.is_parked_long && self.change.is_none() && !is_braked

@@ -13,15 +13,15 @@ const WITHDRAWN_MAX: usize = 50;
 const WITHDRAWN_BYTES_MAX: usize = 256 * 1024;
 
 impl<D: Decider> Execute<D> {
-    /// Instead of the append that was asked for: gives back a few messages of which nothing is made, as if they had not come
-    /// yet. `None`: there is something to append, or somebody waits.
+    /// Instead of the append that was asked for: gives back a few messages of which nothing is made that anybody waits for
+    /// ([`Decider::NOBODY_WAITS_FOR`]), as if they had not come yet. `None`: there is something to append, or somebody waits.
     pub fn withdraw(&mut self) -> Option<Vec<Input<D>>> {
         let batch = self.batch.take_if(|batch| {
             let bytes = batch.items.iter().map(|item| match &item.input {
                 Input::Message(raw) => raw.bytes(),
                 _ => usize::MAX,
             });
-            batch.asked.only_moves()
+            batch.asked.makes_only(D::NOBODY_WAITS_FOR)
                 // Neither refused before nor a part of what was cut.
                 && batch.attempts == 1
                 && batch.put_back.is_empty()

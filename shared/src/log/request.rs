@@ -43,9 +43,9 @@ pub struct Append {
 }
 
 impl Append {
-    /// Nothing was made of what was read: a crash may forget it, and it can wait for a batch that makes something.
-    pub fn only_moves(&self) -> bool {
-        self.events.is_empty()
+    /// Nothing was made of what was read but events of these types.
+    pub fn makes_only(&self, types: &[&str]) -> bool {
+        self.events.iter().all(|event| types.contains(&event.event_type.as_str()))
             && self.held.is_empty()
             && self.unheld.is_empty()
             && self.letters.is_empty()

@@ -21,7 +21,7 @@ const SAMPLE_SKU: &str = "SKU-1";
 /// How much is told of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Story {
-    /// As the product tells it.
+    /// As the product tells it; but the first of two receipts never waits for the second.
     Twelve,
     /// Without intents, movements of stock and the first of two receipts.
     Seven,
