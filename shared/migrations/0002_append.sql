@@ -100,7 +100,7 @@ declare
   moved int := 0;
   equal_events int := 0;
   still_held int := 0;
-  -- The event at `seen`.
+  -- The event at `seen`, where the log reaches it.
   end_event uuid;
 begin
   -- Lock 1 of a database is its log's.
@@ -135,7 +135,8 @@ begin
     return;
   end if;
 
-  -- Positions are looked up by their whole key, offset included: 0001 says why.
+  -- Positions are looked up by their whole key, offset included: 0001 says why. Arrays of every batch are unnested in select
+  -- lists: those in one FROM are stored before the first row is read, and a batch of one pays most for that.
   if moves > 0 then
     select count(*) filter (where move."from" is distinct from move."to"), count(stands.next)
     into going, as_known
@@ -174,7 +175,8 @@ begin
 
   -- The same call may have been committed while its answer was lost. Its first event then stands right after
   -- `seen`, for it was appended only where the log ended there. The id alone does not prove it: another replica that
-  -- took the same message makes the same id, but of another batch. So all of it must be equal.
+  -- took the same message makes the same id, but of another batch. So all of it must be equal. (A condition with a query in it
+  -- runs it also where the rest is false, so such queries stand inside.)
   if events > 0 and log_end > seen and arrived_or_past = moves then
     if exists (select from event where position = seen + 1 and event_id = event_event_id[1]) then
       select count(*)
@@ -246,8 +248,6 @@ begin
       position, stream, version, event_id, type, data, decision,
       correlation_id, causation_id, traceparent, recorded_at
     )
-    -- Arrays that are read in the select list go row by row into the table; in FROM they are stored first, and a batch of
-    -- one pays most for that.
     select
       seen + generate_subscripts(event_stream, 1), unnest(event_stream), unnest(event_version), unnest(event_event_id),
       unnest(event_type), unnest(event_data), unnest(event_decision), unnest(event_correlation_id),

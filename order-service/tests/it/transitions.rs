@@ -3,7 +3,6 @@
 
 use order_service::{COMPENSATION_OVERDUE, DEADLINE, PROGRESS_OVERDUE, domain::Command};
 use shared::{
-    contract::message::Event,
     contract::order::{CancelReason, CancelStage, CancelledBy, Canceller, OrderEvent, Step, *},
     decider::{Class, Decider, Decision, Due, TaskChange},
 };
@@ -420,12 +419,6 @@ fn a_state_that_waits_owes_a_task_and_a_final_one_owes_none() {
             assert_eq!(order.state(&stream()).name(), COLUMNS[column]);
         }
     }
-}
-
-#[test]
-fn only_the_first_of_two_receipts_is_waited_for_by_nobody() {
-    let progressed = OrderEvent::from(OrderProgressed { order_id: order_id(), step: Step::StockCommitted });
-    assert_eq!(order_service::Orders::NOBODY_WAITS_FOR, [progressed.event_type()]);
 }
 
 #[test]

@@ -7,11 +7,13 @@ use shared::{
     consumer::Position,
     contract::{
         envelope::{Headers, Mode, Raw, encode_manual},
-        message::Message,
+        message::{Event, Message},
+        order::{self, OrderEvent, OrderProgressed},
         payment::PaymentCaptured,
         stock::StockCommitted,
         topics::Topic,
     },
+    decider::Decider,
     engine::inbox::Asked,
     execute::{Execute, ExecuteSettings, Input, Step},
     testing::store::Store,
@@ -67,4 +69,11 @@ fn the_first_of_two_receipts_waits_for_the_second_and_both_are_one_append() {
     let Step::Done(outcome) = execute.appended(&appended) else { panic!("nobody else appends") };
     let types: Vec<_> = outcome.recorded.iter().map(|event| event.event_type.as_str()).collect();
     assert_eq!(types, ["fulfil.order.progressed.v1", "fulfil.order.completed.v1"]);
+}
+
+#[test]
+fn only_the_first_of_two_receipts_is_waited_for_by_nobody() {
+    let progressed =
+        OrderEvent::from(OrderProgressed { order_id: order_id(), step: order::Step::StockCommitted });
+    assert_eq!(Orders::NOBODY_WAITS_FOR, [progressed.event_type()]);
 }

@@ -82,11 +82,11 @@ impl Timers {
     /// Whether the call of a task that was just set may be made: it is then taken. Else it was taken before and is not settled,
     /// or there is no room and it is found in the table later.
     pub(super) fn take_called(&mut self, task: &Task) -> bool {
-        let may = self.room() > 0 && self.in_flight.insert(task.id);
-        if !may && self.in_flight.contains(&task.id) {
+        if self.in_flight.contains(&task.id) {
             self.again.insert(task.id);
+            return false;
         }
-        may
+        self.room() > 0 && self.in_flight.insert(task.id)
     }
 
     /// The answer to a call, for the next batch.

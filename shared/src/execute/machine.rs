@@ -124,7 +124,6 @@ impl<D: Decider> Execute<D> {
     }
 
     fn item(&self, input: Input<D>, now: Timestamp) -> Item<D> {
-        let told = |id, via, traceparent| Told { id, at: now, via, correlation_id: None, traceparent };
         let command = |command, told| Prepared::Command { command, told, key: String::new() };
         let prepared = match &input {
             Input::Message(raw) => prepare(&*self.decider, raw, self.settings.mode, now),
@@ -137,7 +136,9 @@ impl<D: Decider> Execute<D> {
                 Prepared::Dead { failure, key }
             }
             Input::Asked(asked) => {
-                command(asked.command.clone(), told(asked.id, Via::Http, asked.traceparent.clone()))
+                let traceparent = asked.traceparent.clone();
+                let told = Told { id: asked.id, at: now, via: Via::Http, correlation_id: None, traceparent };
+                command(asked.command.clone(), told)
             }
             Input::Answer { task, command: answer, .. } => command(answer.clone(), Told::of_task(task, now)),
             Input::Task(task) => match self.decider.due(task) {
