@@ -74,12 +74,13 @@ create table held_message (
 
 create index held_message_key on held_message (key, id);
 
--- What became of messages that could not be processed. Records are only added; the newest says how a letter stands.
+-- What became of messages that could not be processed. Records are only added; the newest says how a letter stands. The
+-- value of a change is what an operator put in place of the letter's.
 create table dead_letter (
   -- Gapless like event.position: the relay checks itself by it.
   number bigint primary key,
   letter_id uuid not null,
-  -- 'dead' for the first record, which alone carries the message.
+  -- 'dead' for the first record, which alone carries the whole message.
   status text not null,
   recorded_at timestamptz not null,
   by text,

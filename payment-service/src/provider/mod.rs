@@ -86,10 +86,11 @@ pub async fn call(provider: &dyn PaymentProvider, call: Call) -> Command {
 
 fn log_silence(order_id: OrderId, operation: &str, attempt: i32, silent: &Silent) {
     let error = &silent.reason;
+    // All that happens to an order has its id as correlation id.
     if attempt <= ATTEMPTS_QUIET {
-        debug!(%order_id, operation, attempt, error, "the payment provider gave no answer");
+        debug!(%order_id, correlation_id = %order_id, operation, attempt, error, "the payment provider gave no answer");
     } else {
-        warn!(%order_id, operation, attempt, error, "the payment provider still gives no answer");
+        warn!(%order_id, correlation_id = %order_id, operation, attempt, error, "the payment provider still gives no answer");
     }
 }
 

@@ -6,7 +6,9 @@ pub mod settings;
 pub mod topics;
 pub mod logged;
 pub mod message;
+pub mod waiting;
 
 pub use logged::Logged;
 pub use message::copied;
 pub use settings::{BrokerSettings, SettingError};
+pub use waiting::waiting_since;

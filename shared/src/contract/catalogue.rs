@@ -37,6 +37,15 @@ pub fn schema_name(message_type: &str) -> String {
     }
 }
 
+/// `fulfil.order.created.v2` -> `order.created`.
+pub fn label(message_type: &str) -> &str {
+    let name = message_type.strip_prefix("fulfil.").unwrap_or(message_type);
+    match name.rsplit_once(".v") {
+        Some((name, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => name,
+    }
+}
+
 /// Every version of every message, in the order of the topics.
 pub fn entries() -> Vec<Entry> {
     let families = [

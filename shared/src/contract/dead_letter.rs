@@ -1,6 +1,7 @@
 //! What an operator asks about a dead letter on `dead-letters.commands`, and the header names of `dead-letters`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -71,6 +72,14 @@ impl Payload for DiscardDeadLetter {
 }
 
 impl DeadLetterCommand {
+    /// What is tried instead of the letter's own value. It was checked when the command was read.
+    pub fn mended(&self) -> Option<Bytes> {
+        match self {
+            Self::Redrive(command) => command.value().ok().flatten().map(Bytes::from),
+            Self::Discard(_) => None,
+        }
+    }
+
     pub fn dead_letter_id(&self) -> Uuid {
         match self {
             Self::Redrive(command) => command.dead_letter_id,

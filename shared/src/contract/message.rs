@@ -3,7 +3,13 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Malformed, dead_letter::DeadLetterCommand, order::*, payment::PaymentEvent, stock::*, topics::Topic,
+    Malformed,
+    dead_letter::DeadLetterCommand,
+    envelope::{self, Mode, Raw},
+    order::*,
+    payment::PaymentEvent,
+    stock::*,
+    topics::Topic,
     upcast,
 };
 
@@ -152,6 +158,17 @@ impl Message {
             .or_else(|| of(message_type, data, Self::OrderCommand))
             .or_else(|| of(message_type, data, Self::StockCommand))
             .or_else(|| of(message_type, data, Self::DeadLetterCommand))
+    }
+
+    /// Reads a whole message as a service does before it decides. Whether the state of what it is about allows it is another
+    /// matter, which only the owner knows.
+    pub fn read(raw: &Raw, mode: Mode) -> Result<Self, Malformed> {
+        let envelope = envelope::decode(raw, mode)?;
+        let message = Self::decode(&envelope.message_type, &envelope.data)
+            .ok_or_else(|| Malformed::at("unknown-type", "/type", "is not a type of the contract"))?
+            .map_err(|malformed| Malformed { pointer: format!("/data{}", malformed.pointer), ..malformed })?;
+        envelope::check_key(raw, &message)?;
+        Ok(message)
     }
 
     /// Whether some version of the contract has this type.

@@ -16,6 +16,7 @@ pub mod dead_letter;
 pub mod upcast;
 pub mod catalogue;
 pub mod samples;
+pub mod brief;
 pub mod envelope;
 
 /// All times are UTC and cut to milliseconds where they are made, so that a time that went through Postgres

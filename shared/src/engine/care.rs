@@ -3,7 +3,9 @@
 use tracing::error;
 
 use super::run::Run;
-use crate::{contract::envelope::Raw, decider::Decider, execute::Input, failure::ATTEMPTS_MAX, log};
+use crate::{
+    contract::envelope::Raw, decider::Decider, execute::Input, failure::ATTEMPTS_MAX, log, telemetry::About,
+};
 
 impl<D: Decider> Run<D> {
     /// Says which partitions this run takes its first message of; a message of one whose last runs died is taken
@@ -17,7 +19,11 @@ impl<D: Decider> Run<D> {
                 let before =
                     attempt.filter(|attempt| attempt.offset == raw.offset).map_or(0, |known| known.attempts);
                 if before >= ATTEMPTS_MAX {
+                    let about = About::of(raw);
                     error!(
+                        order_id = about.order_id(),
+                        event_id = about.event_id(),
+                        correlation_id = about.correlation_id(),
                         topic = place.0.name(),
                         partition = place.1,
                         offset = raw.offset,

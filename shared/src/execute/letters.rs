@@ -271,7 +271,7 @@ impl<D: Decider> Execute<D> {
         stored.status = Some(status);
         let holds = stored.letter.holds.clone();
         batch.decided.letters.insert(letter_id, stored);
-        let what = LetterChange::Status { status, by, reason };
+        let what = LetterChange::Status { status, by, reason, mended: command.mended() };
         batch.decided.append.letters.push(LetterRecord { letter_id, recorded_at: told.at, what });
         if let Some((key, _)) = holds.filter(|_| status.is_end()) {
             self.resolve(batch, &key, letter_id);

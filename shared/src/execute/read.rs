@@ -39,13 +39,14 @@ impl<D: Decider> Execute<D> {
             batch.read.held.entry(row.held.key.clone()).or_default().push(row);
         }
         for (index, item) in batch.items.iter().enumerate() {
-            let Prepared::Letter { command: DeadLetterCommand::Redrive(redrive), .. } = &item.prepared else {
+            let Prepared::Letter { command: command @ DeadLetterCommand::Redrive(redrive), .. } =
+                &item.prepared
+            else {
                 continue;
             };
             let Some(Some(stored)) = batch.read.letters.get(&redrive.dead_letter_id) else { continue };
-            // The base64 was checked when the command was decoded.
-            let value = redrive.value().ok().flatten().map(bytes::Bytes::from);
-            let raw = Raw { value: value.or(stored.letter.raw.value.clone()), ..stored.letter.raw.clone() };
+            let value = command.mended().or(stored.letter.raw.value.clone());
+            let raw = Raw { value, ..stored.letter.raw.clone() };
             let prepared = prepare(&*self.decider, &raw, self.settings.mode, batch.now);
             batch.read.redrive_prepared.insert(index, prepared);
         }

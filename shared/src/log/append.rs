@@ -93,7 +93,7 @@ pub fn call<'q>(sql: impl SqlSafeStr, append: &'q Append) -> QueryAs<'q, Postgre
         .bind(column(&letters, |record| letter(record).map(|letter| letter.raw.partition)))
         .bind(column(&letters, |record| letter(record).map(|letter| letter.raw.offset)))
         .bind(column(&letters, |record| letter(record)?.raw.key.as_deref()))
-        .bind(column(&letters, |record| letter(record)?.raw.value.as_deref()))
+        .bind(column(&letters, |record| value(record)))
         .bind(column(&letters, |record| headers::encode(&letter(record)?.raw.headers)))
         .bind(column(&letters, |record| letter(record).map(|letter| letter.raw.timestamp_ms)))
         .bind(column(&letters, |record| letter(record).map(|letter| letter.stage.as_str())))
@@ -158,6 +158,14 @@ fn change(record: &LetterRecord) -> Option<(&str, &str)> {
     match &record.what {
         LetterChange::Dead(_) => None,
         LetterChange::Status { by, reason, .. } => Some((by, reason)),
+    }
+}
+
+/// The original one or, with a change, the mended one.
+fn value(record: &LetterRecord) -> Option<&[u8]> {
+    match &record.what {
+        LetterChange::Dead(letter) => letter.raw.value.as_deref(),
+        LetterChange::Status { mended, .. } => mended.as_deref(),
     }
 }
 

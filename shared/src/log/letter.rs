@@ -97,6 +97,7 @@ impl FromRow<'_, PgRow> for NumberedLetter {
                 status: LetterStatus::parse(status).ok_or_else(|| row::damage("status", status))?,
                 by: row.try_get("by")?,
                 reason: row.try_get("reason")?,
+                mended: row.try_get::<Option<Vec<u8>>, _>("value")?.map(Into::into),
             },
         };
         Ok(Self {

@@ -150,6 +150,8 @@ pub enum LetterChange {
         status: LetterStatus,
         by: String,
         reason: String,
+        /// What was tried instead of the original value, where the operator mended it. It is not published.
+        mended: Option<Bytes>,
     },
 }
 

@@ -69,7 +69,7 @@ pub fn of_letter(row: &NumberedLetter) -> Entry {
             headers.extend(about(letter, record, *redrives));
             letter.raw.value.clone()
         }
-        LetterChange::Status { status, by, reason } => {
+        LetterChange::Status { status, by, reason, .. } => {
             headers.extend([
                 text(header::ID, record.letter_id),
                 text(header::STATUS, status.as_str()),

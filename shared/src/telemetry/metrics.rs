@@ -56,14 +56,21 @@ pub struct Metrics {
     pub fenced_batches: Counter,
     /// Batches that were decided again because others had appended meanwhile.
     pub redecided_batches: Counter,
+    /// From an order's creation to its end, by how it ended. The projector's, as the two below.
     pub saga_seconds: Histograms<OutcomeLabel>,
     /// Orders that have not ended, by how far they are.
     pub saga_open: Family<StageLabel, Gauge>,
-    /// Orders past the limit of the step that they are in.
+    /// Orders past the limit of the step that they are in; of each stage the oldest are looked at.
     pub saga_overdue: Gauge,
     /// Age of the newest message in the view, where there are newer ones.
     pub view_lag_seconds: Seconds,
     pub invariant_violations: Family<InvariantLabel, Counter>,
+    /// Orders of the view that were compared with what the topics say of them.
+    pub view_compared: Counter,
+    /// Those of them that differed.
+    pub view_drift: Counter,
+    /// Those that differed when they were compared last.
+    pub view_drift_orders: Gauge,
     /// What decisions ask to be counted, by name: answers to unknown payments, overdue steps.
     pub counted: Family<WhatLabel, Counter>,
     pub event_bytes: Histogram,
@@ -255,6 +262,24 @@ impl Metrics {
                 "fulfil_invariant_violations",
                 "What cannot be and was seen",
                 Family::default(),
+            ),
+            view_compared: add(
+                r,
+                "fulfil_view_compared",
+                "Orders of the view that were compared with what the topics say",
+                Counter::default(),
+            ),
+            view_drift: add(
+                r,
+                "fulfil_view_drift",
+                "Compared orders of which the view says something else than the topics",
+                Counter::default(),
+            ),
+            view_drift_orders: add(
+                r,
+                "fulfil_view_drift_orders",
+                "Orders of which the view said something else than the topics when they were compared last; at most 100",
+                Gauge::default(),
             ),
             counted: add(r, "fulfil_counted", "What decisions asked to be counted", Family::default()),
             event_bytes: add(

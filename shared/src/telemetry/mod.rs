@@ -1,7 +1,9 @@
 //! What an operator sees of a process: its log lines and its metrics.
 
 pub mod metrics;
+mod about;
 
+pub use about::About;
 pub use metrics::Metrics;
 
 use std::io::{self, IsTerminal};

@@ -8,6 +8,7 @@ mod broker;
 mod consumer;
 mod relay;
 mod http;
+mod telemetry;
 
 /// What the product logs, shown for a test that fails.
 fn show_logs() {

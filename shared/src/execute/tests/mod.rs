@@ -364,6 +364,11 @@ fn a_message_that_no_state_allows_holds_its_key_until_it_is_redriven() {
     let waiting = world.cancel(order(1));
     world.take(vec![redrive, waiting]);
     assert_eq!(world.model.letter(letter_id).unwrap().status, Some(LetterStatus::Redriven));
+    let tried = world.model.letters.iter().map(|record| match &record.what {
+        LetterChange::Status { mended, .. } => mended.clone(),
+        LetterChange::Dead(_) => None,
+    });
+    assert_eq!(tried.collect::<Vec<_>>(), [None, None, Some(mended)], "what was done with a letter is kept");
     assert_eq!(world.model.held.len(), 3, "who comes before the release queues behind the others");
     world.run_tasks(task::RELEASE, now());
     assert!(world.model.held.is_empty());

@@ -125,7 +125,7 @@ async fn a_key_stands_as_its_letters_and_its_waiting_messages_say() {
     let status = |id: u128, status| LetterRecord {
         letter_id: Uuid::from_u128(id),
         recorded_at: time(1),
-        what: LetterChange::Status { status, by: "me".into(), reason: "mended".into() },
+        what: LetterChange::Status { status, by: "me".into(), reason: "mended".into(), mended: None },
     };
     let batch = Append {
         letters: vec![letter(1, "a", 1), letter(2, "a", 1), letter(3, "c", 1), letter(4, "far", 7)],

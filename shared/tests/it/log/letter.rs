@@ -29,7 +29,8 @@ pub(super) fn dead(id: u128) -> LetterRecord {
 }
 
 fn status(id: u128, status: LetterStatus) -> LetterRecord {
-    let what = LetterChange::Status { status, by: "me".into(), reason: "mended".into() };
+    let what =
+        LetterChange::Status { status, by: "me".into(), reason: "mended".into(), mended: Some("{}".into()) };
     LetterRecord { letter_id: Uuid::from_u128(id), recorded_at: time(1), what }
 }
 

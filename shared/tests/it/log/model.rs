@@ -59,7 +59,7 @@ fn letter(rng: &mut SmallRng) -> LetterRecord {
         }))
     } else {
         let status = statuses[rng.random_range(0..4)];
-        LetterChange::Status { status, by: "me".into(), reason: "reason".into() }
+        LetterChange::Status { status, by: "me".into(), reason: "reason".into(), mended: None }
     };
     LetterRecord { letter_id, recorded_at: time(rng.random_range(0..9)), what }
 }

@@ -45,7 +45,8 @@ fn letter(offset: i64) -> LetterRecord {
 }
 
 fn status(offset: i64, status: LetterStatus, reason: &str) -> LetterRecord {
-    let what = LetterChange::Status { status, by: "ann".into(), reason: reason.into() };
+    let what =
+        LetterChange::Status { status, by: "ann".into(), reason: reason.into(), mended: Some("{}".into()) };
     LetterRecord { what, ..letter(offset) }
 }
 
