@@ -28,10 +28,10 @@ create table order_view (
 -- Updated several times in a row: room for the new version on the same page.
 with (fillfactor = 50);
 
--- Newest first, and pages by (created_at, order_id).
-create index order_view_by_time on order_view (created_at, order_id) where created_at is not null;
+-- Newest first, and pages by (created_at, order_id). Each costs an entry whenever an order's status changes, so there is none
+-- for all orders and none for a user's whatever their status: the few statuses are merged when somebody asks (query.rs).
 create index order_view_by_status on order_view (status, created_at, order_id) where created_at is not null;
-create index order_view_by_user on order_view (user_id, created_at, order_id) where created_at is not null;
+create index order_view_by_user on order_view (user_id, status, created_at, order_id) where created_at is not null;
 
 -- Which orders want a sku. Written once, with OrderCreated.
 create table order_sku (
@@ -40,6 +40,9 @@ create table order_sku (
   order_id uuid not null,
   primary key (sku, created_at, order_id)
 );
+
+-- Where a user or a status has fewer orders than the sku.
+create index order_sku_by_order on order_sku (order_id);
 
 -- Every event about an order over all topics.
 create table timeline (
@@ -67,6 +70,30 @@ create table stock_view (
   at timestamptz not null,
   on_hand bigint not null,
   reserved bigint not null
+)
+with (fillfactor = 50);
+
+-- What orders completed with (view/sale.rs). A row is of one sku, or of all: '', which is none; and of one hour, or of all:
+-- '-infinity'. So each question finds its sums.
+create table sale (
+  sku text not null,
+  hour timestamptz not null,
+  currency text not null,
+  orders bigint not null,
+  quantity bigint not null,
+  amount_minor numeric not null,
+  primary key (sku, hour, currency)
+)
+with (fillfactor = 50);
+
+create index sale_by_sku on sale (sku, currency) where hour = '-infinity';
+
+-- Orders by the minute in which they were created and by what is counted of them (view/pace.rs).
+create table pace (
+  minute timestamptz not null,
+  counted smallint not null,
+  orders bigint not null,
+  primary key (minute, counted)
 )
 with (fillfactor = 50);
 
@@ -99,8 +126,11 @@ create table dead_letter_view (
   headers text
 );
 
+-- Letters are few among messages, and an operator asks for them in any way.
 create index dead_letter_view_by_time on dead_letter_view (failed_at, id) where failed_at is not null;
 create index dead_letter_view_by_status on dead_letter_view (status, failed_at, id) where failed_at is not null;
+create index dead_letter_view_by_group on dead_letter_view ("group", failed_at, id) where failed_at is not null;
+create index dead_letter_view_by_code on dead_letter_view (code, failed_at, id) where failed_at is not null;
 
 -- The view's own, so that they go wherever it goes.
 create table position (like public.position including all);

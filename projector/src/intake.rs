@@ -1,5 +1,7 @@
 //! What a message from a topic is to the projector. Pure.
 
+use std::sync::Arc;
+
 use shared::{
     contract::{
         Malformed, Timestamp,
@@ -32,7 +34,7 @@ pub const READS: [Topic; 6] = [
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
-    Event(Box<Fact>),
+    Event(Arc<Fact>),
     Letter(Uuid, LetterRecord),
     /// About a letter of this group.
     Command(Box<Envelope>, DeadLetterCommand),
@@ -46,6 +48,8 @@ pub enum Unread {
     Malformed(Stage, Malformed),
     /// Written by a service of ours that is newer than this build: waits, and what comes after it on its key.
     Newer { key: String },
+    /// It died before and an operator has not decided: it waits in a second view, which does not try it again.
+    Undecided { key: String },
     /// The process died of it several times, so it is not looked into. The key is what its sender partitioned by.
     Deadly { key: Option<String> },
 }
@@ -77,7 +81,7 @@ pub fn read(raw: &Raw, mode: Mode) -> Result<Heard, Unread> {
         return Err(decode_error(Malformed::at("invalid-envelope", "/sequence", detail)));
     }
     let heard_at = Timestamp::from_timestamp_millis(raw.timestamp_ms).unwrap_or_default();
-    Ok(Heard::Event(Box::new(Fact { topic: raw.topic, envelope, message, heard_at })))
+    Ok(Heard::Event(Arc::new(Fact { topic: raw.topic, envelope, message, heard_at })))
 }
 
 /// A message that must not be read.

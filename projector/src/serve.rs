@@ -13,20 +13,23 @@ use shared::{
     http::{self, Readiness},
     log::connect::Unfit,
     process::{self, CONSUMER_STOP, DATABASE, KAFKA, PARTITIONS, RELAY_STOP, wait_for_servers},
-    relay::{self, RelayHandle, RelaySettings},
-    shutdown::{self, Shutdown},
+    relay::{self, RelaySettings},
+    shutdown,
     telemetry::Metrics,
 };
-use tokio::time::interval;
 use tracing::info;
 
 use crate::{
     commands::Commands,
-    http::{App, routes},
+    consumers::{AdminAddr, Consumers},
+    drift::{self, Drift},
+    http::{App, Projections, routes},
     intake::{GROUP, READS},
     project::{self, Projection, Store, gathered::BATCH_MAX, lag::Lag},
     read_model::{reads::Reads, schema},
+    rebuild::{self, Rebuild},
     view::awaiting::Limits,
+    watch,
 };
 
 const PROCESS: Process = Process {
@@ -35,9 +38,8 @@ const PROCESS: Process = Process {
     http_addr: "127.0.0.1:8080",
     admin_addr: "127.0.0.1:9080",
 };
-const WATCH: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 struct Extra {
     /// From confirmed to completed: past it the order is shown as overdue. The same as order-service's
     #[arg(long, env = "COMPLETION_LIMIT", default_value = "5m", value_parser = duration::parse, help_heading = "Limits")]
@@ -46,11 +48,18 @@ struct Extra {
     /// From cancelled to settled: past it the order is shown as overdue. The same as order-service's
     #[arg(long, env = "COMPENSATION_LIMIT", default_value = "5m", value_parser = duration::parse, help_heading = "Limits")]
     compensation_limit: Duration,
+
+    /// Messages a second that are read again to compare the view with the topics; 0: it is not compared
+    #[arg(long, env = "DRIFT_RATE", default_value_t = 200, help_heading = "Limits")]
+    drift_rate: u32,
+    /// Admin ports of the services, http://HOST:PORT, separated by commas: what their loops say is shown with the consumers
+    #[arg(long, env = "SERVICE_ADMIN_URLS", value_delimiter = ',', help_heading = "What is shown")]
+    service_admin_urls: Vec<AdminAddr>,
 }
 
 /// The whole of the process's `main`.
 pub fn main() -> ExitCode {
-    process::main(&PROCESS, |extra: &Extra| Ok(*extra), schema::migrate, serve)
+    process::main(&PROCESS, |extra: &Extra| Ok(extra.clone()), schema::migrate, serve)
 }
 
 async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
@@ -85,19 +94,28 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     let store =
         Store::new(settings.database_url.clone(), schema::SERVED, readiness.clone(), shutdown.clone());
     let projection = Projection::new(store, settings.fulfil_mode, lag.clone(), metrics.clone());
+    // Also where the loop ends by itself: a process that cannot go on must not stay and answer.
+    let (stop_api, api_shutdown) = shutdown::manual();
     let app = App {
         reads: Reads::new(&settings.database_url),
         waiters: projection.waiters.clone(),
         lag: lag.clone(),
         limits: Limits { completion: extra.completion_limit, compensation: extra.compensation_limit },
         commands: Commands::new(&broker)?,
+        mode: settings.fulfil_mode,
+        projections: Projections::new(&settings.database_url, &broker),
+        bulk: Default::default(),
+        live: projection.live.clone(),
+        shutdown: api_shutdown.clone(),
+        consumers: Consumers::new(&broker, &extra.service_admin_urls),
+        overviews: Default::default(),
     };
-    let api = http::finish(routes(app), &metrics);
-    // Also where the loop ends by itself: a process that cannot go on must not stay and answer.
-    let (stop_api, api_shutdown) = shutdown::manual();
+    let api = http::finish(routes(app.clone()), &metrics);
     let served =
         tokio::spawn(async move { http::serve(listener, api, Default::default(), &api_shutdown).await });
-    tokio::spawn(watch(lag, relay.handle(), metrics.clone(), readiness.clone(), shutdown.clone()));
+    let (seen, stopped) = (metrics.clone(), shutdown.clone());
+    tokio::spawn(watch::process(lag.clone(), relay.handle(), seen, readiness.clone(), stopped));
+    tokio::spawn(watch::orders(app.reads.clone(), app.limits, metrics.clone(), shutdown.clone()));
 
     let (consumer, heard) = Consumer::start(ConsumerSettings {
         client: broker.consumer(GROUP, &settings.instance_id),
@@ -107,12 +125,34 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     info!(http = %settings.http_addr, admin = %settings.admin_addr, "serving");
     let outbox = relay.handle();
     let wake_relay = || outbox.wake_letters();
+    let second = Rebuild {
+        database_url: settings.database_url.clone(),
+        broker: broker.clone(),
+        mode: settings.fulfil_mode,
+        lag,
+    };
+    let drift = Drift {
+        database_url: settings.database_url.clone(),
+        broker: broker.clone(),
+        mode: settings.fulfil_mode,
+        lag: second.lag.clone(),
+        rate: extra.drift_rate,
+        metrics: metrics.clone(),
+    };
+    let outbox = relay.handle();
+    // Also where the loop ends by itself, as the API.
+    let (stop_second, second_shutdown) = shutdown::manual();
+    let drift = tokio::spawn(drift::run(drift, second_shutdown.clone()));
+    let second = tokio::spawn(rebuild::run(second, move || outbox.wake_letters(), second_shutdown));
     let result =
         project::run(projection, &consumer, heard, operator, wake_relay, &readiness, &shutdown).await;
     info!("stopping");
     failpoint::pass("shutdown", "drained");
     stop_api.stop();
+    stop_second.stop();
     consumer.stop(CONSUMER_STOP).await;
+    let _ = second.await;
+    let _ = drift.await;
     let _ = served.await;
     relay.stop(RELAY_STOP).await;
     result
@@ -120,15 +160,4 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
 
 async fn check_database(url: &str) -> Result<(), Unfit> {
     schema::check(&mut schema::connection(url, GROUP, schema::SERVED).await?).await
-}
-
-/// What people see of it from outside.
-async fn watch(lag: Lag, relay: RelayHandle, metrics: Metrics, readiness: Readiness, shutdown: Shutdown) {
-    let mut ticks = interval(WATCH);
-    while !shutdown.is_requested() {
-        ticks.tick().await;
-        let lag_ms = lag.ms(Timestamp::from(std::time::SystemTime::now()));
-        metrics.view_lag_seconds.set(lag_ms as f64 / 1_000.0);
-        process::watch_relay(&readiness, relay.state());
-    }
 }

@@ -1,14 +1,26 @@
 //! What the handlers share.
 
 use shared::{
-    contract::{Timestamp, envelope::Outgoing},
-    http::Problem,
+    contract::{
+        Timestamp,
+        envelope::{Mode, Outgoing},
+        message::Message,
+        topics::Topic,
+    },
+    http::{Problem, Trace},
     log::{self, StoreError},
+    shutdown::Shutdown,
 };
 use tracing::error;
+use uuid::Uuid;
 
+use super::Projections;
 use crate::{
-    commands::Commands,
+    bulk::Bulk,
+    commands::{Commands, Delivered},
+    consumers::Consumers,
+    live::Live,
+    page::Overviews,
     project::{lag::Lag, waiters::Waiters},
     read_model::reads::{Reading, Reads},
     view::awaiting::Limits,
@@ -22,6 +34,14 @@ pub struct App {
     pub lag: Lag,
     pub limits: Limits,
     pub commands: Commands,
+    pub mode: Mode,
+    pub projections: Projections,
+    pub bulk: Bulk,
+    pub consumers: Consumers,
+    pub overviews: Overviews,
+    pub live: Live,
+    /// Answers that would not end by themselves end then.
+    pub shutdown: Shutdown,
 }
 
 impl App {
@@ -58,9 +78,25 @@ impl App {
         }
     }
 
-    pub async fn send(&self, command: Outgoing, key: Option<bytes::Bytes>) -> Result<(), Problem> {
-        self.commands.send(command, key).await.map_err(|error| {
-            Problem::unavailable(format!("the broker did not take the command ({error})"), 5)
-        })
+    /// Publishes a command, and says its id. The key is that of the partition that its reader has.
+    pub async fn ask(
+        &self,
+        topic: Topic,
+        command: &Message,
+        subject: &str,
+        key: Option<bytes::Bytes>,
+        trace: &Trace,
+    ) -> Result<Uuid, Problem> {
+        let (id, sent) = self.commands.command(topic, command, subject, key, &trace.traceparent());
+        sent.await.map_err(not_taken)?;
+        Ok(id)
     }
+
+    pub async fn send(&self, message: Outgoing, key: Option<bytes::Bytes>) -> Result<Delivered, Problem> {
+        self.commands.send(message, key).await.map_err(not_taken)
+    }
+}
+
+fn not_taken(error: String) -> Problem {
+    Problem::unavailable(format!("the broker did not take the message ({error})"), 5)
 }

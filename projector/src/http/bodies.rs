@@ -11,7 +11,7 @@ use crate::view::{
     order::{Order, OrderRow},
     payment::Payment,
     source::Source,
-    stock::{Reservation, StockRow},
+    stock::{Levels, Reservation, StockRow},
     timeline::Told,
 };
 
@@ -219,9 +219,8 @@ impl From<Awaiting> for AwaitingBody {
 }
 
 impl LevelsBody {
-    /// A sku that nobody has received has zero.
     pub(super) fn of(row: &StockRow) -> Self {
-        let (on_hand, reserved) = row.levels.state.map_or((0, 0), |levels| (levels.on_hand, levels.reserved));
+        let Levels { on_hand, reserved } = row.levels();
         Self {
             sku: row.sku.to_string(),
             on_hand,

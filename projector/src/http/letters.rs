@@ -9,9 +9,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use shared::{
     contract::{
-        Timestamp,
         dead_letter::{DeadLetterCommand, DiscardDeadLetter, RedriveDeadLetter},
-        envelope::{encode_manual, time_text},
+        envelope::time_text,
         limits::{REDRIVE_BYTES_MAX, TEXT_CHARS_MAX},
         message::Message,
         topics::Topic,
@@ -25,27 +24,30 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{App, page};
+use super::{App, given::given, paging};
 use crate::{
     read_model::query::{self, After, LetterFilter},
-    view::letter::{Letter, LetterRow, STATUSES},
+    view::letter::{Letter, LetterRow, OPEN, STATUSES},
 };
-
-/// Where commands of this API come from.
-const SOURCE: &str = "/fulfil/projector";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
-    /// dead, redriven, failed-again, discarded or parked
-    status: Option<String>,
+pub(crate) struct ListQuery {
+    /// dead, redriven, failed-again, discarded or parked; open: dead or failed-again
+    #[serde(default, deserialize_with = "given")]
+    pub status: Option<String>,
     /// The consumer group that owns it.
-    group: Option<String>,
-    code: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    pub group: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    pub code: Option<String>,
+    /// Of letters that failed for one reason.
+    #[serde(default, deserialize_with = "given")]
+    pub fingerprint: Option<String>,
     #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
+    pub limit: Option<i64>,
     /// `next` of the page before.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -124,7 +126,7 @@ pub(super) struct DiscardBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct AskedBody {
+pub(super) struct LetterAsked {
     dead_letter_id: Uuid,
     /// Who will do it.
     group: String,
@@ -138,29 +140,42 @@ pub(super) async fn list(
     State(app): State<App>,
     Query(asked): Query<ListQuery>,
 ) -> Result<Json<LettersBody>, Problem> {
-    let limit = page::limit(asked.limit)?;
-    let after = page::read(asked.cursor.as_deref())?;
-    if asked.status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
-        return Err(Problem::unreadable("/status", format!("is none of {}", STATUSES.join(", "))));
-    }
-    let text = |pointer: &str, text: Option<String>| match text {
-        Some(text) if text.contains('\0') => Err(Problem::unreadable(pointer, "has a NUL")),
-        text => Ok(text),
-    };
-    let filter = LetterFilter {
-        status: asked.status,
-        group: text("/group", asked.group)?,
-        code: text("/code", asked.code)?,
-    };
+    let (rows, next) = listed(&app, asked).await?;
+    Ok(Json(LettersBody { dead_letters: rows.iter().filter_map(LetterBody::of).collect(), next }))
+}
+
+/// The rows of a page, and the cursor of the next.
+pub(crate) async fn listed(app: &App, asked: ListQuery) -> Result<(Vec<LetterRow>, Option<String>), Problem> {
+    let limit = paging::limit(asked.limit)?;
+    let after = paging::read(asked.cursor.as_deref())?;
+    let filter = filter(asked.status, asked.group, asked.code, asked.fingerprint)?;
     let rows = app
         .read(move |mut connection| async move {
             query::letters(&mut connection, &filter, after, limit + 1).await
         })
         .await?;
-    let (rows, next) = page::cut(rows, limit, |row: &LetterRow| {
+    Ok(paging::cut(rows, limit, |row: &LetterRow| {
         Some(After { time: row.letter.as_ref()?.failed_at, id: row.id })
-    });
-    Ok(Json(LettersBody { dead_letters: rows.iter().filter_map(LetterBody::of).collect(), next }))
+    }))
+}
+
+/// What both lists are asked for.
+pub(crate) fn filter(
+    status: Option<String>,
+    group: Option<String>,
+    code: Option<String>,
+    fingerprint: Option<String>,
+) -> Result<LetterFilter, Problem> {
+    let is_known = |status: &str| status == OPEN || STATUSES.contains(&status);
+    if !status.as_deref().is_none_or(is_known) {
+        return Err(Problem::unreadable("/status", format!("is none of {}, {OPEN}", STATUSES.join(", "))));
+    }
+    for (pointer, text) in [("/group", &group), ("/code", &code), ("/fingerprint", &fingerprint)] {
+        if text.as_ref().is_some_and(|text| text.contains('\0')) {
+            return Err(Problem::unreadable(pointer, "has a NUL"));
+        }
+    }
+    Ok(LetterFilter { status, group, code, fingerprint })
 }
 
 /// A dead letter with its message
@@ -178,7 +193,7 @@ pub(super) async fn get(
 #[utoipa::path(post, path = "/dead-letters/{id}/redrive", tag = "dead letters", params(("id" = Uuid, Path)),
     request_body = RedriveBody,
     responses(
-        (status = 202, body = AskedBody),
+        (status = 202, body = LetterAsked),
         (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 413, body = ProblemBody),
         (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(super) async fn redrive(
@@ -186,7 +201,7 @@ pub(super) async fn redrive(
     PathParam(LetterId(id)): PathParam<LetterId>,
     trace: Trace,
     request: Request,
-) -> Result<(StatusCode, Json<AskedBody>), Problem> {
+) -> Result<(StatusCode, Json<LetterAsked>), Problem> {
     let shared::http::Json(bytes) = json_bytes(request, REDRIVE_BYTES_MAX).await?;
     let RedriveBody { value_base64, by, reason } = read(&bytes)?;
     check_why(&by, &reason)?;
@@ -207,7 +222,7 @@ pub(super) async fn redrive(
 #[utoipa::path(post, path = "/dead-letters/{id}/discard", tag = "dead letters", params(("id" = Uuid, Path)),
     request_body = DiscardBody,
     responses(
-        (status = 202, body = AskedBody),
+        (status = 202, body = LetterAsked),
         (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
         (status = 503, body = ProblemBody)))]
 pub(super) async fn discard(
@@ -215,7 +230,7 @@ pub(super) async fn discard(
     PathParam(LetterId(id)): PathParam<LetterId>,
     trace: Trace,
     shared::http::Json(DiscardBody { by, reason }): shared::http::Json<DiscardBody>,
-) -> Result<(StatusCode, Json<AskedBody>), Problem> {
+) -> Result<(StatusCode, Json<LetterAsked>), Problem> {
     check_why(&by, &reason)?;
     send(&app, id, &trace, |group| DiscardDeadLetter { dead_letter_id: id, group, by, reason }.into()).await
 }
@@ -225,37 +240,25 @@ async fn send(
     id: Uuid,
     trace: &Trace,
     command: impl FnOnce(String) -> DeadLetterCommand,
-) -> Result<(StatusCode, Json<AskedBody>), Problem> {
+) -> Result<(StatusCode, Json<LetterAsked>), Problem> {
     let row = known(app, id).await?;
     let Letter { group, key, .. } = row.letter.ok_or_else(|| unknown(id))?;
     let command = Message::DeadLetterCommand(command(group.clone()));
-    let (command_id, now) = (Uuid::now_v7(), Timestamp::from(std::time::SystemTime::now()));
-    let traceparent = trace.traceparent();
-    let subject = id.to_string();
-    let outgoing = encode_manual(
-        Topic::DeadLettersCommands,
-        &command,
-        command_id,
-        &subject,
-        SOURCE,
-        now,
-        Some(&traceparent),
-    );
     // The original key, so that the command is on the partition that the letter's owner reads.
-    app.send(outgoing, key).await?;
-    Ok((StatusCode::ACCEPTED, Json(AskedBody { dead_letter_id: id, group, command_id })))
+    let command_id = app.ask(Topic::DeadLettersCommands, &command, &id.to_string(), key, trace).await?;
+    Ok((StatusCode::ACCEPTED, Json(LetterAsked { dead_letter_id: id, group, command_id })))
 }
 
-async fn known(app: &App, id: Uuid) -> Result<LetterRow, Problem> {
+pub(crate) async fn known(app: &App, id: Uuid) -> Result<LetterRow, Problem> {
     let row = app.read(move |mut connection| async move { query::letter(&mut connection, id).await }).await?;
     row.ok_or_else(|| unknown(id))
 }
 
-fn unknown(id: Uuid) -> Problem {
+pub(crate) fn unknown(id: Uuid) -> Problem {
     Problem::not_found(format!("there is no dead letter {id}"))
 }
 
-fn check_why(by: &str, reason: &str) -> Result<(), Problem> {
+pub(super) fn check_why(by: &str, reason: &str) -> Result<(), Problem> {
     for (pointer, text) in [("/by", by), ("/reason", reason)] {
         if text.trim().is_empty() || text.chars().count() > TEXT_CHARS_MAX || text.contains('\0') {
             let detail = format!("is not 1 to {TEXT_CHARS_MAX} characters without NUL");
@@ -267,7 +270,7 @@ fn check_why(by: &str, reason: &str) -> Result<(), Problem> {
 
 /// The id of a letter in a path.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LetterId(Uuid);
+pub(crate) struct LetterId(pub Uuid);
 
 impl std::str::FromStr for LetterId {
     type Err = String;

@@ -1,10 +1,6 @@
 //! Orders: one, many, and the story of one.
 
-use axum::{
-    Json,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::HeaderMap, response::Response};
 use chrono::DateTime;
 use serde::Deserialize;
 use shared::{
@@ -19,14 +15,18 @@ use utoipa::IntoParams;
 use super::{
     App,
     bodies::{OrderBody, OrdersBody, TimelineBody},
-    page, wait,
+    given::given,
+    paging,
+    tagged::tagged,
+    wait,
 };
 use crate::{
     read_model::query::{self, After, OrderFilter, Read},
     view::{
         awaiting::awaiting,
         order::{OrderRow, STATUSES},
-        timeline::story,
+        past::{Past, pasts},
+        timeline::{Entry, Told, story},
     },
 };
 
@@ -43,40 +43,63 @@ pub(super) struct AfterQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
+pub(crate) struct PastQuery {
+    /// As it stood after the event of that number in its timeline, counted from one.
+    #[param(minimum = 1)]
+    pub event: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
     /// created, confirmed, completed, cancelled or settled
-    status: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    pub status: Option<String>,
+    /// Only those that have not ended.
+    pub open: Option<bool>,
     #[param(value_type = Option<String>)]
-    user_id: Option<UserId>,
+    #[serde(default, deserialize_with = "given")]
+    pub user_id: Option<UserId>,
     /// Orders with a line of it.
     #[param(value_type = Option<String>)]
-    sku: Option<Sku>,
+    #[serde(default, deserialize_with = "given")]
+    pub sku: Option<Sku>,
     /// Created then or later, RFC 3339.
-    since: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    pub since: Option<String>,
     #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
+    pub limit: Option<i64>,
     /// `next` of the page before.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// An order
 #[utoipa::path(get, path = "/orders/{id}", tag = "orders",
-    params(("id" = uuid::Uuid, Path), AfterQuery),
+    params(("id" = uuid::Uuid, Path), AfterQuery, PastQuery),
     responses(
         (status = 200, body = OrderBody),
         (status = 202, description = "The view does not have what the token names yet", body = wait::Behind),
+        (status = 304, description = "It is what If-None-Match names"),
         (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(super) async fn get(
     State(app): State<App>,
     PathParam(id): PathParam<OrderId>,
     Query(AfterQuery { after, wait }): Query<AfterQuery>,
+    Query(PastQuery { event }): Query<PastQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if let Some(event) = event {
+        let (_, entries) = told(&app, id).await?;
+        let past = past(id, &story(entries), event)?;
+        let body = OrderBody::of(&past.row, &app.limits, past.at);
+        let nothing =
+            || Problem::not_found(format!("after event {event} order-service had not told of order {id}"));
+        return tagged(&headers, &body.ok_or_else(nothing)?);
+    }
     let Some(token) = after else {
         let read = order(&app, id).await?;
         let body = read.and_then(|read| OrderBody::of(&read.row, &app.limits, read.now));
-        return body
-            .map(|body| Json(body).into_response())
-            .ok_or_else(|| Problem::not_found(format!("there is no order {id}")));
+        return tagged(&headers, &body.ok_or_else(|| Problem::not_found(format!("there is no order {id}")))?);
     };
     let patience = wait::patience(wait)?;
     let [order_stream, reservation, payment] =
@@ -92,26 +115,38 @@ pub(super) async fn get(
         let version = read.as_ref().map_or(0, |read| version_of(&read.row));
         Ok((read.and_then(|read| OrderBody::of(&read.row, &app.limits, read.now)), version))
     });
-    Ok(match found.await? {
-        Ok(body) => Json(body).into_response(),
-        Err(behind) => behind,
-    })
+    match found.await? {
+        Ok(body) => tagged(&headers, &body),
+        Err(behind) => Ok(behind),
+    }
 }
 
 /// Orders, newest first
 #[utoipa::path(get, path = "/orders", tag = "orders", params(ListQuery),
-    responses((status = 200, body = OrdersBody), (status = 400, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    responses((status = 200, body = OrdersBody), (status = 304, description = "It is what If-None-Match names"), (status = 400, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(super) async fn list(
     State(app): State<App>,
     Query(asked): Query<ListQuery>,
-) -> Result<Json<OrdersBody>, Problem> {
-    let limit = page::limit(asked.limit)?;
-    let after = page::read(asked.cursor.as_deref())?;
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (rows, next) = listed(&app, asked).await?;
+    let bodies = rows.iter().filter_map(|read| OrderBody::of(&read.row, &app.limits, read.now));
+    tagged(&headers, &OrdersBody { orders: bodies.collect(), next })
+}
+
+/// The rows of a page, and the cursor of the next.
+pub(crate) async fn listed(
+    app: &App,
+    asked: ListQuery,
+) -> Result<(Vec<Read<OrderRow>>, Option<String>), Problem> {
+    let limit = paging::limit(asked.limit)?;
+    let after = paging::read(asked.cursor.as_deref())?;
     if asked.status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
         return Err(Problem::unreadable("/status", format!("is none of {}", STATUSES.join(", "))));
     }
     let filter = OrderFilter {
         status: asked.status,
+        is_open: asked.open == Some(true),
         user_id: asked.user_id.map(|user_id| user_id.to_string()),
         sku: asked.sku.map(|sku| sku.to_string()),
         since: asked.since.as_deref().map(since).transpose()?,
@@ -121,22 +156,29 @@ pub(super) async fn list(
             query::orders(&mut connection, &filter, after, limit + 1).await
         })
         .await?;
-    let (rows, next) = page::cut(rows, limit, |read: &Read<OrderRow>| {
+    Ok(paging::cut(rows, limit, |read: &Read<OrderRow>| {
         let time = read.row.order.state.as_ref()?.created_at;
         Some(After { time, id: read.row.order_id.uuid() })
-    });
-    let bodies = rows.iter().filter_map(|read| OrderBody::of(&read.row, &app.limits, read.now));
-    Ok(Json(OrdersBody { orders: bodies.collect(), next }))
+    }))
 }
 
 /// Every event of an order over all topics
 #[utoipa::path(get, path = "/orders/{id}/timeline", tag = "orders",
     params(("id" = uuid::Uuid, Path)),
-    responses((status = 200, body = TimelineBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+    responses((status = 200, body = TimelineBody), (status = 304, description = "It is what If-None-Match names"), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(super) async fn timeline(
     State(app): State<App>,
     PathParam(id): PathParam<OrderId>,
-) -> Result<Json<TimelineBody>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (read, entries) = told(&app, id).await?;
+    let awaited = read.as_ref().map(|read| awaiting(&read.row, &app.limits, read.now)).unwrap_or_default();
+    let row = read.as_ref().map(|read| &read.row);
+    tagged(&headers, &TimelineBody::of(id, row, awaited, story(entries)))
+}
+
+/// An order with its entries, of which there is one at least.
+pub(crate) async fn told(app: &App, id: OrderId) -> Result<(Option<Read<OrderRow>>, Vec<Entry>), Problem> {
     let (read, entries) = app
         .read(move |mut connection| async move {
             let read = query::order(&mut connection, id).await?;
@@ -146,16 +188,21 @@ pub(super) async fn timeline(
     if entries.is_empty() {
         return Err(Problem::not_found(format!("there is no event of order {id}")));
     }
-    let awaited = read.as_ref().map(|read| awaiting(&read.row, &app.limits, read.now)).unwrap_or_default();
-    let row = read.as_ref().map(|read| &read.row);
-    Ok(Json(TimelineBody::of(id, row, awaited, story(entries))))
+    Ok((read, entries))
 }
 
-async fn order(app: &App, id: OrderId) -> Result<Option<Read<OrderRow>>, Problem> {
+/// After the event of that number.
+pub(crate) fn past(id: OrderId, story: &[Told], event: usize) -> Result<Past, Problem> {
+    let none = || Problem::unreadable("/event", format!("is none of 1 to {}", story.len()));
+    let index = event.checked_sub(1).ok_or_else(none)?;
+    pasts(id, story).nth(index).ok_or_else(none)
+}
+
+pub(super) async fn order(app: &App, id: OrderId) -> Result<Option<Read<OrderRow>>, Problem> {
     app.read(move |mut connection| async move { query::order(&mut connection, id).await }).await
 }
 
-fn since(text: &str) -> Result<Timestamp, Problem> {
+pub(super) fn since(text: &str) -> Result<Timestamp, Problem> {
     DateTime::parse_from_rfc3339(text)
         .map(|time| time.to_utc())
         .map_err(|_| Problem::unreadable("/since", "is not an RFC 3339 time such as 2026-11-24T10:02:11Z"))

@@ -15,9 +15,9 @@ use utoipa::IntoParams;
 use super::{
     App,
     bodies::{LevelsBody, StocksBody},
-    page, wait,
+    paging, wait,
 };
-use crate::read_model::query;
+use crate::{read_model::query, view::stock::StockRow};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -32,12 +32,12 @@ pub(super) struct AfterQuery {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ListQuery {
+pub(crate) struct ListQuery {
     #[param(minimum = 1, maximum = 500)]
-    limit: Option<i64>,
+    pub limit: Option<i64>,
     /// `next` of the page before.
     #[param(value_type = Option<String>)]
-    cursor: Option<Sku>,
+    pub cursor: Option<Sku>,
 }
 
 /// The levels of a sku
@@ -80,9 +80,18 @@ pub(super) async fn get(
     responses((status = 200, body = StocksBody), (status = 400, body = ProblemBody), (status = 503, body = ProblemBody)))]
 pub(super) async fn list(
     State(app): State<App>,
-    Query(ListQuery { limit, cursor }): Query<ListQuery>,
+    Query(asked): Query<ListQuery>,
 ) -> Result<Json<StocksBody>, Problem> {
-    let limit = page::limit(limit)?;
+    let (rows, next) = listed(&app, asked).await?;
+    Ok(Json(StocksBody { stock: rows.iter().map(LevelsBody::of).collect(), next }))
+}
+
+/// The rows of a page, and the cursor of the next.
+pub(crate) async fn listed(
+    app: &App,
+    ListQuery { limit, cursor }: ListQuery,
+) -> Result<(Vec<StockRow>, Option<String>), Problem> {
+    let limit = paging::limit(limit)?;
     let mut rows = app
         .read(move |mut connection| async move {
             query::stocks(&mut connection, cursor.as_ref(), limit + 1).await
@@ -92,5 +101,5 @@ pub(super) async fn list(
     let more = rows.len() > wanted;
     rows.truncate(wanted);
     let next = rows.last().filter(|_| more).map(|row| row.sku.to_string());
-    Ok(Json(StocksBody { stock: rows.iter().map(LevelsBody::of).collect(), next }))
+    Ok((rows, next))
 }

@@ -4,12 +4,13 @@
 use std::{
     collections::{BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use shared::{
     contract::{
         Timestamp,
-        dead_letter::DeadLetterCommand,
+        dead_letter::{DeadLetterCommand, dead_letter_id},
         envelope::{Mode, Raw},
         ids::StreamName,
     },
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     intake::{self, GROUP, Heard, Unread},
+    live::Seen,
     view::{
         invariant,
         rows::{Fact, RowId, Rows},
@@ -47,10 +49,14 @@ pub struct Batch {
     /// What can be read once this is committed.
     pub visible: Vec<(StreamName, i64)>,
     pub duplicates: usize,
+    /// What was folded, for those who look on.
+    pub seen: Vec<Seen>,
     /// The messages that became letters.
     pub poison: Vec<Poison>,
     /// No fold panicked, so the rows are as they are written.
     pub is_whole: bool,
+    /// What dies waits in the queue of its key itself, and what is decided about it is told from outside (rebuild/letters.rs).
+    is_second: bool,
     now: Timestamp,
 }
 
@@ -67,6 +73,7 @@ enum Outcome {
     Done,
     Failed(Failure),
     Newer,
+    Undecided,
 }
 
 impl Taken {
@@ -98,7 +105,7 @@ impl Taken {
     fn key(&self) -> Option<String> {
         match &self.read {
             Ok(Heard::Event(fact)) => fact.message.key(),
-            Err(Unread::Newer { key }) => Some(key.clone()),
+            Err(Unread::Newer { key } | Unread::Undecided { key }) => Some(key.clone()),
             Err(Unread::Deadly { key }) => key.clone(),
             Ok(Heard::Letter(..) | Heard::Command(..) | Heard::NotOurs) | Err(Unread::Malformed(..)) => None,
         }
@@ -112,8 +119,8 @@ pub fn touched<'t>(messages: impl IntoIterator<Item = &'t Taken>) -> BTreeSet<Ro
 
 impl Batch {
     /// `rows` are those that [`touched`] names, as they stand.
-    pub fn new(rows: Rows, now: Timestamp) -> Self {
-        Self { rows, now, is_whole: true, ..Self::default() }
+    pub fn new(rows: Rows, now: Timestamp, is_second: bool) -> Self {
+        Self { rows, now, is_second, is_whole: true, ..Self::default() }
     }
 
     /// Takes one message from its topic. `holds` is how things stood before the batch.
@@ -128,6 +135,9 @@ impl Batch {
             (Outcome::Done, _) => {}
             (Outcome::Newer, key) => {
                 self.wait(holds, key.unwrap_or_default(), HoldKind::Newer, taken.raw.clone());
+            }
+            (Outcome::Undecided, key) => {
+                self.wait(holds, key.unwrap_or_default(), HoldKind::Behind, taken.raw.clone());
             }
             (Outcome::Failed(failure), key) => self.bury(holds, &taken.raw, &failure, key),
         }
@@ -166,7 +176,8 @@ impl Batch {
                 let why = |why: String| format!("{}: failed again, {why}", redrive.reason);
                 let (status, reason) = match self.fold(again) {
                     Outcome::Done => (LetterStatus::Redriven, redrive.reason.clone()),
-                    Outcome::Newer => (failed, why(HoldKind::Newer.as_str().to_owned())),
+                    // Nothing is undecided to the view that serves, which alone is asked.
+                    Outcome::Newer | Outcome::Undecided => (failed, why(HoldKind::Newer.as_str().to_owned())),
                     Outcome::Failed(failure) => {
                         (failed, why(format!("{}: {}", failure.code, failure.message)))
                     }
@@ -174,7 +185,7 @@ impl Batch {
                 (status, &redrive.by, reason)
             }
         };
-        let what = LetterChange::Status { status, by: by.clone(), reason };
+        let what = LetterChange::Status { status, by: by.clone(), reason, mended: asked.mended() };
         self.write.letters.push(LetterRecord { letter_id, recorded_at: self.now, what });
         if status.is_end() {
             self.free(holds, letter_id, &stored.letter);
@@ -198,7 +209,12 @@ impl Batch {
             let outcome =
                 instead.map_or_else(|| self.fold(taken), |failure| Outcome::Failed(failure.clone()));
             match outcome {
-                Outcome::Newer => return,
+                Outcome::Newer | Outcome::Undecided => return,
+                // It stays where it is, unless it waited on a key that it does not hold.
+                Outcome::Failed(failure) if self.is_second && (failure.holds || is_of(&taken.raw, key)) => {
+                    self.die(&taken.raw, &failure, Some(key.to_owned()));
+                    return;
+                }
                 outcome => {
                     self.write.unheld.push(row.id);
                     hold.remove(row.held.kind);
@@ -223,7 +239,7 @@ impl Batch {
 
     fn fold(&mut self, taken: &Taken) -> Outcome {
         match &taken.read {
-            Ok(Heard::Event(fact)) => self.fold_event(fact),
+            Ok(Heard::Event(fact)) => self.fold_event(fact, &taken.raw),
             Ok(Heard::Letter(id, record)) => {
                 self.rows.fold_letter(*id, record);
                 Outcome::Done
@@ -235,6 +251,7 @@ impl Batch {
                 Outcome::Failed(Failure::malformed(*stage, malformed))
             }
             Err(Unread::Newer { .. }) => Outcome::Newer,
+            Err(Unread::Undecided { .. }) => Outcome::Undecided,
             Err(Unread::Deadly { .. }) => Outcome::Failed(Failure {
                 stage: Stage::Deadly,
                 ..Failure::failed("deadly", "the process died of this message several times")
@@ -242,11 +259,16 @@ impl Batch {
         }
     }
 
-    fn fold_event(&mut self, fact: &Fact) -> Outcome {
+    fn fold_event(&mut self, fact: &Arc<Fact>, raw: &Raw) -> Outcome {
         // A panic is this message's, and no other's: nothing of its row is marked to be written.
         match catch_unwind(AssertUnwindSafe(|| self.rows.fold(fact))) {
             Ok(Ok(step)) => {
-                self.duplicates += usize::from(step == Step::Duplicate && fact.version().is_some());
+                let is_duplicate = step == Step::Duplicate && fact.version().is_some();
+                self.duplicates += usize::from(is_duplicate);
+                if !self.is_second {
+                    let (fact, partition, offset) = (Arc::clone(fact), raw.partition, raw.offset);
+                    self.seen.push(Seen { fact, partition, offset, is_duplicate });
+                }
                 self.visible.extend(fact.version());
                 Outcome::Done
             }
@@ -259,16 +281,25 @@ impl Batch {
     }
 
     fn bury(&mut self, holds: &Holds, raw: &Raw, failure: &Failure, key: Option<String>) {
+        let letter_id = self.die(raw, failure, key.clone());
+        if self.is_second {
+            let key = key.filter(|_| failure.holds).unwrap_or_else(|| letter_id.to_string());
+            self.wait(holds, key, HoldKind::Behind, raw.clone());
+        } else if let Some(key) = key.filter(|_| failure.holds) {
+            let hold = KeyHold { letter: Some(letter_id), ..self.hold(holds, &key) };
+            self.holds.insert(key, hold);
+        }
+    }
+
+    /// A letter that the database knows already stays as it is.
+    fn die(&mut self, raw: &Raw, failure: &Failure, key: Option<String>) -> Uuid {
         // Events of ours are on the partition of their key.
         let held = key.clone().map(|key| (key, raw.partition));
         let record = dead(GROUP, raw, failure, held, self.now);
-        let poison = Poison::new(&failure.code, record.letter_id, raw, key.clone());
-        if let Some(key) = key.filter(|_| failure.holds) {
-            let hold = KeyHold { letter: Some(record.letter_id), ..self.hold(holds, &key) };
-            self.holds.insert(key, hold);
-        }
-        self.poison.push(poison);
+        self.poison.push(Poison::new(&failure.code, record.letter_id, raw, key));
+        let letter_id = record.letter_id;
         self.write.letters.push(record);
+        letter_id
     }
 
     fn wait(&mut self, holds: &Holds, key: String, kind: HoldKind, raw: Raw) {
@@ -281,4 +312,9 @@ impl Batch {
     fn hold(&self, holds: &Holds, key: &str) -> KeyHold {
         self.holds.get(key).cloned().unwrap_or_else(|| holds.get(key))
     }
+}
+
+/// Whether a message waits on the id of its own letter.
+fn is_of(raw: &Raw, key: &str) -> bool {
+    dead_letter_id(GROUP, raw.topic.name(), raw.partition, raw.offset).to_string() == key
 }

@@ -9,7 +9,10 @@ use shared::{
     },
     failure::{Failure, poison},
     log::{self, Appended, HeldRow, Move, StoreError},
-    telemetry::metrics::InvariantLabel,
+    telemetry::{
+        About,
+        metrics::{InvariantLabel, OutcomeLabel},
+    },
 };
 use sqlx::PgConnection;
 use tracing::{error, info};
@@ -22,6 +25,7 @@ use super::{
 use crate::{
     intake::{GROUP, Heard},
     read_model::{load, write},
+    view::rows::Ended,
 };
 
 /// How much of what waits on a key is released in one transaction.
@@ -50,7 +54,17 @@ impl Projection {
     }
 
     async fn commit_unacceptable(&mut self, alone: &Taken, error: &StoreError) -> Result<usize, Halt> {
-        error!(%error, topic = alone.raw.topic.name(), offset = alone.raw.offset, "a message is not stored");
+        let about = About::of(&alone.raw);
+        error!(
+            %error,
+            order_id = about.order_id(),
+            event_id = about.event_id(),
+            correlation_id = about.correlation_id(),
+            topic = alone.raw.topic.name(),
+            partition = alone.raw.partition,
+            offset = alone.raw.offset,
+            "a message is not stored"
+        );
         let failure = unacceptable();
         let mut attempt = 0;
         loop {
@@ -67,7 +81,7 @@ impl Projection {
         part: &[Taken],
         instead: Option<&Failure>,
     ) -> Result<(Batch, Appended), StoreError> {
-        let (mode, now) = (self.mode, self.clock.now());
+        let (mode, now, view, is_second) = (self.mode, self.clock.now(), self.view, self.decided.is_some());
         let moves = ends(part.iter().map(|taken| (place(&taken.raw), taken.raw.offset)))
             .into_iter()
             .map(|(place, to)| Move {
@@ -89,7 +103,7 @@ impl Projection {
         let again = redriven.iter().map(|redriven| &redriven.again);
         let (mut rows, unknown) = known.rows(touched(part.iter().chain(again)));
         load::rows(connection, &unknown, &mut rows).await?;
-        let mut batch = Batch::new(rows, now);
+        let mut batch = Batch::new(rows, now, is_second);
         for taken in part {
             match (instead, &taken.read) {
                 (Some(failure), _) => batch.bury_alone(&holds, taken, failure),
@@ -100,8 +114,23 @@ impl Projection {
             }
         }
         batch.write.moves = moves;
-        let appended = write::commit(connection, &batch.rows, &batch.write).await?;
+        let appended = write::commit(connection, view, &batch.rows, &batch.write).await?;
         Ok((batch, appended))
+    }
+
+    /// Commits positions alone.
+    pub(super) async fn commit_moves(&mut self, batch: Batch) -> Result<(), Halt> {
+        let (view, mut attempt) = (self.view, 0);
+        loop {
+            let tried = async {
+                let connection = self.store.connection().await?;
+                write::commit(connection, view, &batch.rows, &batch.write).await
+            };
+            match log::answered(tried).await {
+                Ok(appended) => return self.committed(batch, appended, &mut attempt).await.map(drop),
+                Err(error) => self.wait(&error, &mut attempt).await?,
+            }
+        }
     }
 
     /// Takes over what is committed.
@@ -111,7 +140,7 @@ impl Projection {
         appended: Appended,
         attempt: &mut u32,
     ) -> Result<usize, Halt> {
-        let broken = std::mem::take(&mut batch.rows.broken);
+        let (broken, ended) = (std::mem::take(&mut batch.rows.broken), std::mem::take(&mut batch.rows.ended));
         match appended {
             Appended::Done { now } => {
                 self.clock.set(now);
@@ -144,12 +173,17 @@ impl Projection {
         }
         self.letters += batch.write.letters.len();
         self.waiters.tell(&batch.visible);
+        self.live.tell(std::mem::take(&mut batch.seen));
         self.metrics.duplicates.inc_by(batch.duplicates as u64);
         self.metrics.held_keys.set(self.holds.len() as i64);
         for broken in &broken {
             let label = InvariantLabel { invariant: broken.name() };
             self.metrics.invariant_violations.get_or_create(&label).inc();
             error!(invariant = broken.name(), "an event broke an invariant");
+        }
+        for Ended { outcome, after } in ended.into_values() {
+            let seconds = after.num_milliseconds() as f64 / 1_000.0;
+            self.metrics.saga_seconds.get_or_create(&OutcomeLabel { outcome }).observe(seconds);
         }
         poison::tell(GROUP, &batch.poison, &self.metrics);
         Ok(batch.poison.len())
@@ -214,7 +248,8 @@ impl Projection {
         limit: i64,
         instead: Option<&Failure>,
     ) -> Result<Option<(Batch, Appended)>, StoreError> {
-        let (mode, now, holds) = (self.mode, self.clock.now(), self.holds.clone());
+        let (now, view, is_second) = (self.clock.now(), self.view, self.decided.is_some());
+        let holds = self.holds.clone();
         // Nothing moves, but all of it is compared: who is fenced must not go on with what waits either.
         let stands = self.positions.iter();
         let moves = stands
@@ -222,7 +257,6 @@ impl Projection {
                 next.map(|next| Move { topic, partition, from: Some(next), to: next })
             })
             .collect();
-        let known = &mut self.known;
         let connection = self.store.connection().await?;
         let rows = log::held_messages(connection, &[key.to_owned()], limit).await?;
         if rows.is_empty() {
@@ -231,16 +265,17 @@ impl Projection {
         let waiting: Vec<(HeldRow, Taken)> = rows
             .into_iter()
             .map(|row| {
-                let taken = Taken::new(row.held.raw.clone(), mode);
+                let taken = self.read_again(row.held.raw.clone());
                 (row, taken)
             })
             .collect();
-        let (mut rows, unknown) = known.rows(touched(waiting.iter().map(|(_, taken)| taken)));
+        let (mut rows, unknown) = self.known.rows(touched(waiting.iter().map(|(_, taken)| taken)));
+        let connection = self.store.connection().await?;
         load::rows(connection, &unknown, &mut rows).await?;
-        let mut batch = Batch::new(rows, now);
+        let mut batch = Batch::new(rows, now, is_second);
         batch.release(&holds, key, &waiting, instead);
         batch.write.moves = moves;
-        let appended = write::commit(connection, &batch.rows, &batch.write).await?;
+        let appended = write::commit(connection, view, &batch.rows, &batch.write).await?;
         Ok(Some((batch, appended)))
     }
 }
@@ -257,13 +292,8 @@ async fn redriven(
 ) -> Result<Option<Redriven>, StoreError> {
     let stored = log::letters(connection, &[command.dead_letter_id()]).await?.pop();
     Ok(stored.map(|stored| {
-        let mended = match command {
-            // It was checked when the command was read.
-            DeadLetterCommand::Redrive(redrive) => redrive.value().ok().flatten(),
-            DeadLetterCommand::Discard(_) => None,
-        };
         let original = stored.letter.raw.clone();
-        let value = mended.map(bytes::Bytes::from).or(original.value.clone());
+        let value = command.mended().or(original.value.clone());
         Redriven { again: Taken::new(Raw { value, ..original }, mode), stored }
     }))
 }

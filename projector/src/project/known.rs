@@ -2,8 +2,8 @@
 //!
 //! Nobody else writes a source of a row while the position of its topic is ours. So they are forgotten with the positions,
 //! and whenever the database had to be waited for: a server that crashed may have forgotten the last of them. Of another
-//! source a row can be behind for the moment of a rebalance, which is why only what is new of it is written. Whoever puts
-//! another schema in the place of this one (a rebuild) must have them forgotten.
+//! source a row can be behind for the moment of a rebalance, which is why only what is new of it is written. Where another
+//! view takes the place of this one, the next batch is fenced by the view that it names, and that forgets them.
 
 use std::collections::BTreeSet;
 

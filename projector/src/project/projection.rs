@@ -2,24 +2,27 @@
 //! batch. How a batch is written is in `commit`.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::{Arc, PoisonError, RwLock},
     time::Instant,
 };
 
 use shared::{
+    config,
     consumer::{self, Place, Position, operator::Loss},
     contract::{
         Timestamp,
         envelope::{Mode, Raw},
     },
     failure::{Holds, KeyHold},
-    log::{self, GivenUp, KeyHeld, StoreError, StoredPosition},
-    telemetry::{Metrics, metrics::TopicLabel},
+    log::{self, GivenUp, KeyHeld, Move, StoreError, StoredPosition},
+    telemetry::{About, Metrics, metrics::TopicLabel},
 };
+use sqlx::postgres::types::Oid;
 use tracing::{debug, error, warn};
 
 use super::{
-    batch::Taken,
+    batch::{Batch, Taken},
     care::{Before, Care},
     clock::Clock,
     known::Known,
@@ -27,6 +30,7 @@ use super::{
     store::{Stopped, Store},
     waiters::Waiters,
 };
+use crate::{intake::GROUP, live::Live, rebuild::Letters, view::rows::Rows};
 
 pub struct Projection {
     pub(super) mode: Mode,
@@ -41,7 +45,12 @@ pub struct Projection {
     /// Records of letters that were committed since the relay was told.
     pub(super) letters: usize,
     pub(super) clock: Clock,
+    /// The view whose rows and positions these are, as its table of orders is known to the database.
+    pub(super) view: Oid,
+    /// Of a second view: what was decided about what died.
+    pub(super) decided: Option<Arc<RwLock<Letters>>>,
     pub waiters: Waiters,
+    pub live: Live,
     pub lag: Lag,
     pub(super) metrics: Metrics,
 }
@@ -59,7 +68,8 @@ pub enum Came {
 }
 
 /// Why a batch is not committed.
-pub(super) enum Halt {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halt {
     Fenced,
     Stopped,
 }
@@ -82,10 +92,20 @@ impl Projection {
             released: VecDeque::new(),
             letters: 0,
             clock: Clock::default(),
+            view: Oid(0),
+            decided: None,
             waiters: Waiters::default(),
+            live: Live::default(),
             lag,
             metrics,
         }
+    }
+
+    /// Of a second view, which is filled beside the one that serves. Nobody is told of what it does.
+    pub fn second(store: Store, mode: Mode, decided: Arc<RwLock<Letters>>) -> Self {
+        let lag = Lag::new(Timestamp::UNIX_EPOCH);
+        let metrics = Metrics::new(GROUP, config::BUILD);
+        Self { decided: Some(decided), ..Self::new(store, mode, lag, metrics) }
     }
 
     /// These partitions and no others are ours: where each goes on. `None` where the process stops first.
@@ -183,6 +203,56 @@ impl Projection {
         }
     }
 
+    /// The same of a second view, whose messages were read elsewhere. Answers how many records of letters there are to publish.
+    pub async fn follow(&mut self, taken: Vec<Taken>) -> Result<usize, Halt> {
+        let due = taken.into_iter().filter(|taken| self.is_due(&taken.raw));
+        let due: Vec<Taken> = due.map(|taken| self.as_decided(taken)).collect();
+        self.release().await?;
+        if !due.is_empty() {
+            self.commit(&due).await?;
+        }
+        Ok(std::mem::take(&mut self.letters))
+    }
+
+    /// Something was decided about what waits on these keys, in this order: what was done first may be what the next one
+    /// needs.
+    pub fn decided(&mut self, keys: Vec<String>) {
+        let known: HashSet<&String> = keys.iter().collect();
+        self.released.retain(|key| !known.contains(key));
+        keys.into_iter().rev().for_each(|key| self.released.push_front(key));
+    }
+
+    /// There are no more messages before these places.
+    pub async fn reached(&mut self, next: &[(Place, i64)]) -> Result<(), Halt> {
+        let stands = |place: &Place| self.positions.get(place).copied().flatten();
+        let moves = next.iter().filter(|(place, next)| stands(place).is_none_or(|stands| stands < *next));
+        let moves = moves.map(|&((topic, partition), to)| {
+            let from = stands(&(topic, partition));
+            Move { topic, partition, from, to }
+        });
+        let mut batch = Batch::new(Rows::default(), self.clock.now(), true);
+        batch.write.moves = moves.collect();
+        self.commit_moves(batch).await
+    }
+
+    /// Something may have been decided about it since it was read.
+    fn as_decided(&self, taken: Taken) -> Taken {
+        match &self.decided {
+            Some(decided) if decided.read().unwrap_or_else(PoisonError::into_inner).knows(&taken.raw) => {
+                self.read_again(taken.raw)
+            }
+            _ => taken,
+        }
+    }
+
+    /// What a message that waited says now.
+    pub(super) fn read_again(&self, raw: Raw) -> Taken {
+        match &self.decided {
+            Some(decided) => decided.read().unwrap_or_else(PoisonError::into_inner).read(raw, self.mode),
+            None => Taken::new(raw, self.mode),
+        }
+    }
+
     async fn take_all(&mut self, due: Vec<Raw>) -> Result<usize, Halt> {
         self.release().await?;
         let mut poison = 0;
@@ -215,7 +285,11 @@ impl Projection {
             }
             taken.push(if before == Before::Bury {
                 let (topic, partition) = (raw.topic.name(), raw.partition);
+                let about = About::of(&raw);
                 error!(
+                    order_id = about.order_id(),
+                    event_id = about.event_id(),
+                    correlation_id = about.correlation_id(),
                     topic,
                     partition,
                     offset = raw.offset,
@@ -259,13 +333,15 @@ impl Projection {
         places: &[Place],
     ) -> Result<(Vec<StoredPosition>, Vec<KeyHeld>), StoreError> {
         let connection = self.store.connection().await?;
+        // First: where another view takes its place meanwhile, whatever is made of the rest is refused.
+        self.view =
+            sqlx::query_scalar("select 'order_view'::regclass::oid").fetch_one(&mut *connection).await?;
         let positions = log::positions(connection, places).await?;
         let mut partitions: Vec<i32> = places.iter().map(|(_, partition)| *partition).collect();
         partitions.sort_unstable();
         partitions.dedup();
         let held = log::held_keys(connection, &partitions).await?;
-        let now = sqlx::query_scalar("select now()").fetch_one(connection).await?;
-        self.clock.set(now);
+        self.clock.set(sqlx::query_scalar("select now()").fetch_one(connection).await?);
         Ok((positions, held))
     }
 
@@ -275,13 +351,15 @@ impl Projection {
         self.holds.clear();
         for key_held in held {
             let count = |number: i64| usize::try_from(number).unwrap_or_default();
+            // Of a second view: it may be about a message that is not read yet.
+            let letter = key_held.letter.filter(|_| self.decided.is_none());
             let hold = KeyHold {
-                letter: key_held.letter,
+                letter,
                 too_early: count(key_held.too_early),
                 behind: count(key_held.behind),
                 newer: count(key_held.newer),
             };
-            if hold.letter.is_none() {
+            if letter.is_none() {
                 self.released.push_back(key_held.key.clone());
             }
             self.holds.set(key_held.key, hold);

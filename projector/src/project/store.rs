@@ -27,14 +27,20 @@ pub struct Store {
     connection: Option<PgConnection>,
     readiness: Readiness,
     shutdown: Shutdown,
+    is_patient: bool,
 }
 
-/// The process stops.
+/// The process stops, or nobody waits here.
 pub struct Stopped;
 
 impl Store {
     pub fn new(url: String, schema: &'static str, readiness: Readiness, shutdown: Shutdown) -> Self {
-        Self { url, schema, connection: None, readiness, shutdown }
+        Self { url, schema, connection: None, readiness, shutdown, is_patient: true }
+    }
+
+    /// Gives up at the first error: whoever fills a second view begins anew then, since it may be gone.
+    pub fn impatient(url: String, schema: &'static str, shutdown: Shutdown) -> Self {
+        Self { is_patient: false, ..Self::new(url, schema, Readiness::new(&[]), shutdown) }
     }
 
     pub(super) async fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
@@ -56,6 +62,10 @@ impl Store {
     /// going on would lose messages, and an operator may mend the database.
     pub(super) async fn wait(&mut self, error: &StoreError, attempt: &mut u32) -> Result<(), Stopped> {
         self.connection = None;
+        if !self.is_patient {
+            warn!(%error, "the database does not answer for the second view");
+            return Err(Stopped);
+        }
         self.readiness.lacks(DATABASE, error.to_string());
         let backoff_ms = (BACKOFF_MS_FIRST << (*attempt).min(10)).min(BACKOFF_MS_MAX);
         if error.is_infrastructure() {

@@ -12,7 +12,12 @@ use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::load::{damage, order_id};
-use crate::view::{letter::LetterRow, order::OrderRow, stock::StockRow, timeline::Entry};
+use crate::view::{
+    letter::LetterRow,
+    order::{OPEN, OrderRow, STATUSES},
+    stock::StockRow,
+    timeline::Entry,
+};
 
 /// A row and the database's time when it was read.
 #[derive(Debug, Clone)]
@@ -31,6 +36,8 @@ pub struct After {
 #[derive(Debug, Clone, Default)]
 pub struct OrderFilter {
     pub status: Option<String>,
+    /// Only those that have not ended.
+    pub is_open: bool,
     pub user_id: Option<String>,
     pub sku: Option<String>,
     /// Created then or later.
@@ -39,9 +46,11 @@ pub struct OrderFilter {
 
 #[derive(Debug, Clone, Default)]
 pub struct LetterFilter {
+    /// One status, or `open`: those that a redrive takes.
     pub status: Option<String>,
     pub group: Option<String>,
     pub code: Option<String>,
+    pub fingerprint: Option<String>,
 }
 
 /// Also a row of which only the reservation or the payment is known.
@@ -61,23 +70,33 @@ pub async fn orders(
 ) -> Result<Vec<Read<OrderRow>>, StoreError> {
     // With plans made for the values of each call, a condition on an absent filter costs nothing.
     let query = match filter.sku {
+        // A page of each status that is asked for, merged: the indexes have them by status, and there are five.
         None => {
-            "select *, now() as read_at
-             from order_view
-             where created_at is not null
-               and ($1::text is null or status = $1)
-               and ($2::text is null or user_id = $2)
-               and ($3::timestamptz is null or created_at >= $3)
-               and ($4::timestamptz is null or (created_at, order_id) < ($4, $5))
-               and $6::text is null
+            "select found.*, now() as read_at
+             from unnest($1::text[]) as asked (status)
+             cross join lateral (
+               select *
+               from order_view
+               where order_view.status = asked.status
+                 and created_at is not null
+                 and ($2::text is null or user_id = $2)
+                 and ($3::timestamptz is null or created_at >= $3)
+                 and ($4::timestamptz is null or (created_at, order_id) < ($4, $5))
+                 and $6::text is null
+               order by created_at desc, order_id desc
+               limit $7
+             ) as found
              order by created_at desc, order_id desc
              limit $7"
         }
+        // Begins with what has fewer orders: the sku, the user or the status. Of two that have many and no order in common all
+        // are read.
         Some(_) => {
             "select order_view.*, now() as read_at
              from order_sku
              join order_view using (order_id)
-             where ($1::text is null or order_view.status = $1)
+             where order_view.created_at is not null
+               and order_view.status = any($1)
                and ($2::text is null or order_view.user_id = $2)
                and ($3::timestamptz is null or order_sku.created_at >= $3)
                and ($4::timestamptz is null or (order_sku.created_at, order_sku.order_id) < ($4, $5))
@@ -86,8 +105,13 @@ pub async fn orders(
              limit $7"
         }
     };
+    let is_asked = |status: &&str| {
+        filter.status.as_deref().is_none_or(|asked| asked == *status)
+            && (!filter.is_open || OPEN.contains(status))
+    };
+    let statuses: Vec<&str> = STATUSES.into_iter().filter(is_asked).collect();
     let rows = sqlx::query_as(query)
-        .bind(&filter.status)
+        .bind(statuses)
         .bind(&filter.user_id)
         .bind(filter.since)
         .bind(after.map(|after| after.time))
@@ -97,6 +121,57 @@ pub async fn orders(
         .fetch_all(connection)
         .await?;
     Ok(rows)
+}
+
+/// How many orders have each of these statuses; those that none has are left out.
+pub async fn count(
+    connection: &mut PgConnection,
+    statuses: &[&str],
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let counts = sqlx::query_as(
+        "select status, count(*)
+         from order_view
+         where status = any($1)
+           and created_at is not null
+         group by status",
+    )
+    .bind(statuses)
+    .fetch_all(connection)
+    .await?;
+    Ok(counts)
+}
+
+pub async fn oldest(
+    connection: &mut PgConnection,
+    status: &str,
+    limit: i64,
+) -> Result<Vec<Read<OrderRow>>, StoreError> {
+    let rows = sqlx::query_as(
+        "select *, now() as read_at
+         from order_view
+         where status = $1
+           and created_at is not null
+         order by created_at, order_id
+         limit $2",
+    )
+    .bind(status)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows)
+}
+
+/// Of orders in a range of ids, some.
+pub async fn ids(
+    connection: &mut PgConnection,
+    first: Uuid,
+    last: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let ids = sqlx::query_scalar(
+        "select order_id from order_view where order_id between $1 and $2 order by order_id limit $3",
+    );
+    Ok(ids.bind(first).bind(last).bind(limit).fetch_all(connection).await?)
 }
 
 /// In no order: [`crate::view::timeline::story`] makes one.
@@ -150,16 +225,18 @@ pub async fn letters(
            delivery_count, redrives, build, key, null::bytea as value, '[]' as headers
          from dead_letter_view
          where failed_at is not null
-           and ($1::text is null or status = $1)
+           and ($1::text is null or status = $1 or ($1 = 'open' and status in ('dead', 'failed-again')))
            and ($2::text is null or \"group\" = $2)
            and ($3::text is null or code = $3)
-           and ($4::timestamptz is null or (failed_at, id) < ($4, $5))
+           and ($4::text is null or fingerprint = $4)
+           and ($5::timestamptz is null or (failed_at, id) < ($5, $6))
          order by failed_at desc, id desc
-         limit $6",
+         limit $7",
     )
     .bind(&filter.status)
     .bind(&filter.group)
     .bind(&filter.code)
+    .bind(&filter.fingerprint)
     .bind(after.map(|after| after.time))
     .bind(after.map(|after| after.id))
     .bind(limit)

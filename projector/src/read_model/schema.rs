@@ -6,16 +6,28 @@
 use shared::log::connect::{self, Unfit};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, migrate::Migrator};
 
+use super::second;
+
 /// The tables of one view, without the name of its schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// The schema that is served.
 pub const SERVED: &str = "view";
 
+/// The one beside it, where there is one (second.rs).
+pub const SECOND: &str = "second";
+
 /// Brings the database to this build's schema. Safe to run at any time and by several at once.
 pub async fn migrate(url: &str) -> anyhow::Result<()> {
     connect::migrate(url).await?;
-    migrate_schema(url, SERVED).await
+    migrate_schema(url, SERVED).await?;
+    let mut connection = connect::connect(url, "migrate").await?;
+    let second = second::find(&mut connection).await?;
+    connection.close().await?;
+    match second {
+        Some(_) => migrate_schema(url, SECOND).await,
+        None => Ok(()),
+    }
 }
 
 /// The tables of one view in a schema of its own, which also remembers how far it was migrated.

@@ -11,11 +11,22 @@ use shared::{
     },
     log::StoreError,
 };
-use sqlx::{FromRow, PgConnection, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::load::{damage, order_id};
-use crate::view::{letter::LetterRow, order::OrderRow, rows::Rows, stock::StockRow, timeline::Entry};
+use super::{
+    load::{damage, order_id},
+    sales::SaleRow,
+};
+use crate::view::{
+    letter::LetterRow,
+    order::OrderRow,
+    pace::{Counted, Pace},
+    rows::Rows,
+    sale::Sales,
+    stock::StockRow,
+    timeline::Entry,
+};
 
 /// All tables of a view.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,17 +72,43 @@ pub async fn whole(connection: &mut PgConnection) -> Result<View, StoreError> {
     let entries: Vec<Entry> =
         sqlx::query_as(include_str!("timeline.sql")).bind(None::<Uuid>).fetch_all(&mut *connection).await?;
     view.rows.timeline = entries.into_iter().map(|entry| (entry.id(), entry)).collect();
+    view.rows.sales = sales(connection).await?;
+    view.rows.pace = pace(connection).await?;
     let wanted = sqlx::query("select * from order_sku").fetch_all(&mut *connection).await?;
     view.wanted = wanted.iter().map(wish).collect::<sqlx::Result<_>>()?;
-    let positions = sqlx::query("select topic, partition, nullif(next, -1) as next from position")
-        .fetch_all(connection)
-        .await?;
-    for row in &positions {
-        if let Some(next) = row.try_get("next")? {
-            view.positions.insert((topic(row)?, row.try_get("partition")?), next);
-        }
-    }
+    view.positions = positions(connection, None).await?;
     Ok(view)
+}
+
+async fn sales(connection: &mut PgConnection) -> Result<Sales, StoreError> {
+    // No time that a client reads is -infinity.
+    let sql = "select nullif(sku, '') as sku, nullif(hour, '-infinity') as hour, currency, orders, quantity,
+                 amount_minor::text as amount_minor
+               from sale";
+    let rows: Vec<SaleRow> = sqlx::query_as(sql).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|SaleRow { key, sold }| (key, sold)).collect())
+}
+
+async fn pace(connection: &mut PgConnection) -> Result<Pace, StoreError> {
+    let rows: Vec<(Timestamp, i16, i64)> =
+        sqlx::query_as("select minute, counted, orders from pace").fetch_all(connection).await?;
+    let row = |(minute, number, orders)| {
+        let counted = Counted::of_number(number).ok_or_else(|| damage("counted"))?;
+        Ok(((minute, counted), orders))
+    };
+    Ok(rows.into_iter().map(row).collect::<sqlx::Result<_>>()?)
+}
+
+/// The next offsets of a view: of the one that the connection looks in first, or of another schema's.
+pub(super) async fn positions(
+    connection: &mut PgConnection,
+    schema: Option<&str>,
+) -> Result<HashMap<Place, i64>, StoreError> {
+    let schema = schema.map_or_else(String::new, |schema| format!("{schema}."));
+    let sql = format!("select topic, partition, next from {schema}position where next >= 0");
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    let next = rows.iter().map(|row| Ok(((topic(row)?, row.try_get("partition")?), row.try_get("next")?)));
+    Ok(next.collect::<sqlx::Result<_>>()?)
 }
 
 fn wish(row: &PgRow) -> sqlx::Result<(Sku, Timestamp, OrderId)> {

@@ -16,12 +16,14 @@ use shared::{
     failpoint,
     log::{Append, Appended, StoreError, append},
 };
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::types::Oid};
 
 use crate::view::{
     letter::LetterRow,
     order::OrderRow,
+    pace::PaceKey,
     rows::{RowId, Rows},
+    sale::{SaleKey, Sold},
     source::Source,
     timeline::Entry,
 };
@@ -29,7 +31,8 @@ use crate::view::{
 static SQL: LazyLock<String> =
     LazyLock::new(|| include_str!("write.sql").replace("/* log/append.sql */", append::CALL));
 
-/// Writes the changed rows of a batch and all that `write` says, or nothing.
+/// Writes the changed rows of a batch and all that `write` says, or nothing. `view` is the one that the rows are of, as its
+/// table of orders is known to the database.
 ///
 /// Whoever writes has the log's lock first, so two that write the same rows wait for each other there. After an error it is
 /// unknown whether it was committed, and the same call again says.
@@ -37,12 +40,13 @@ static SQL: LazyLock<String> =
 /// The future must be run to its end: dropped halfway it can leave a connection with an open transaction.
 pub async fn commit(
     connection: &mut PgConnection,
+    view: Oid,
     rows: &Rows,
     write: &Append,
 ) -> Result<Appended, StoreError> {
     if write.letters.is_empty() && rows.letters.is_empty() {
         failpoint::fallible("projection", "writing")?;
-        let appended = write_all(connection, rows, write).await?;
+        let appended = write_all(connection, view, rows, write).await?;
         failpoint::fallible("projection", "committed")?;
         return Ok(appended);
     }
@@ -50,7 +54,7 @@ pub async fn commit(
     // The view is folded again where a crash forgets it, but a letter is published: one that is forgotten then would
     // leave the relay's cursor past the end of its table.
     sqlx::query("set local synchronous_commit = on").execute(&mut *transaction).await?;
-    let appended = write_all(&mut transaction, rows, write).await?;
+    let appended = write_all(&mut transaction, view, rows, write).await?;
     if let Appended::Done { .. } = appended {
         letters(&mut transaction, rows).await?;
     }
@@ -63,6 +67,7 @@ pub async fn commit(
 /// All but the letters of the view, which are few.
 async fn write_all<'r>(
     connection: &mut PgConnection,
+    view: Oid,
     rows: &'r Rows,
     write: &Append,
 ) -> Result<Appended, StoreError> {
@@ -86,6 +91,8 @@ async fn write_all<'r>(
         .filter(|row| rows.changed.contains(&RowId::Stock(row.sku.clone())))
         .filter_map(|row| Some((row, row.levels.state?)))
         .collect();
+    let sales: Vec<(&SaleKey, &Sold)> = rows.sales.iter().collect();
+    let pace: Vec<(PaceKey, i64)> = rows.pace.iter().map(|(key, orders)| (*key, *orders)).collect();
     let delivered = |entry: &'r Entry| iter::repeat_n(entry, entry.deliveries as usize);
     let entries: Vec<&Entry> = rows.timeline.values().flat_map(delivered).collect();
     let answer = append::call(AssertSqlSafe(SQL.as_str()), write)
@@ -122,9 +129,20 @@ async fn write_all<'r>(
         .bind(column(&entries, |entry| entry.position))
         .bind(column(&entries, |entry| entry.cause))
         .bind(column(&entries, |entry| entry.data.as_str()))
-        .fetch_one(connection)
+        .bind(view)
+        .bind(column(&sales, |(key, _)| key.sku.as_ref().map_or("", Sku::as_str)))
+        .bind(column(&sales, |(key, _)| key.hour))
+        .bind(column(&sales, |(key, _)| key.currency.as_str()))
+        .bind(column(&sales, |(_, sold)| sold.orders))
+        .bind(column(&sales, |(_, sold)| sold.quantity))
+        .bind(column(&sales, |(_, sold)| sold.amount_minor.to_string()))
+        .bind(column(&pace, |((minute, _), _)| *minute))
+        .bind(column(&pace, |((_, counted), _)| counted.number()))
+        .bind(column(&pace, |(_, orders)| *orders))
+        .fetch_optional(connection)
         .await?;
-    append::appended(write, answer)
+    // Another view has taken its place: as if somebody else had gone on with all partitions.
+    answer.map_or(Ok(Appended::Fenced), |answer| append::appended(write, answer))
 }
 
 async fn letters(connection: &mut PgConnection, rows: &Rows) -> Result<(), StoreError> {

@@ -2,8 +2,16 @@
 -- The positions are compared first, and where they are not what the caller thinks, nothing is written.
 -- Arrays are unnested in select lists: of those in one FROM each is stored before the first row is read of any.
 with
+-- Deletes nothing. First and as a writer, so that whoever makes another view change places with this one (second.rs) is
+-- waited for before the names of all that follows are looked up.
+here as (
+  delete from order_view
+  where false
+),
 appended as materialized (
   /* log/append.sql */
+  -- Nothing is called where it is another view than the caller's rows are of.
+  where $99 = to_regclass('order_view')::oid
 ),
 orders as (
   -- Each source is taken where it is newer than what stands there. Its version alone says so: a stream has one event
@@ -77,6 +85,30 @@ entries as (
       unnest($97::uuid[]), unnest($98::text[])
   ) as new
   where (select outcome from appended) = 'done'
+),
+sold as (
+  -- By how much each changes. The rows above are what the batch thought them to be, or nothing was appended.
+  insert into sale as known (sku, hour, currency, orders, quantity, amount_minor)
+  select sku, coalesce(hour, '-infinity'), currency, orders, quantity, amount_minor::numeric
+  from (
+    select unnest($100::text[]) as sku, unnest($101::timestamptz[]) as hour, unnest($102::text[]) as currency,
+      unnest($103::bigint[]) as orders, unnest($104::bigint[]) as quantity, unnest($105::text[]) as amount_minor
+  ) as change
+  where (select outcome from appended) = 'done'
+  on conflict (sku, hour, currency) do update
+  set orders = known.orders + excluded.orders,
+      quantity = known.quantity + excluded.quantity,
+      amount_minor = known.amount_minor + excluded.amount_minor
+),
+paced as (
+  insert into pace as known (minute, counted, orders)
+  select *
+  from (
+    select unnest($106::timestamptz[]), unnest($107::smallint[]), unnest($108::bigint[])
+  ) as change
+  where (select outcome from appended) = 'done'
+  on conflict (minute, counted) do update
+  set orders = known.orders + excluded.orders
 )
 select outcome, log_end, answered_at
 from appended

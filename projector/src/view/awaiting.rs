@@ -36,18 +36,30 @@ const PAYMENT: &str = "payment-service";
 pub fn awaiting(row: &OrderRow, limits: &Limits, now: Timestamp) -> Vec<Awaiting> {
     let Some(order) = &row.order.state else { return Vec::new() };
     let (reservation, payment) = (row.reservation.state.as_ref(), row.payment.state.as_ref());
-    let (awaited, until) = match &order.stage {
-        Stage::Created => (to_be_confirmed(reservation, payment), order.deadline_at),
-        Stage::Confirmed { at, steps } => {
-            (to_be_completed(reservation, payment, steps), Some(*at + limits.completion))
-        }
-        Stage::Cancelled { at, steps, .. } => {
-            (to_be_settled(order, reservation, payment, steps), Some(*at + limits.compensation))
-        }
-        Stage::Completed | Stage::Settled { .. } => return Vec::new(),
+    let awaited = match &order.stage {
+        Stage::Created => to_be_confirmed(reservation, payment),
+        Stage::Confirmed { steps, .. } => to_be_completed(reservation, payment, steps),
+        Stage::Cancelled { steps, .. } => to_be_settled(order, reservation, payment, steps),
+        Stage::Completed { .. } | Stage::Settled { .. } => return Vec::new(),
     };
-    let overdue = until.is_some_and(|until| until < now);
+    let (until, overdue) = (limits.until(order), limits.is_overdue(order, now));
     awaited.into_iter().map(|(what, from)| Awaiting { what, from, until, overdue }).collect()
+}
+
+impl Limits {
+    /// When the stage that an order is in should be over. `None` where it may last.
+    fn until(&self, order: &Order) -> Option<Timestamp> {
+        match &order.stage {
+            Stage::Created => order.deadline_at,
+            Stage::Confirmed { at, .. } => Some(*at + self.completion),
+            Stage::Cancelled { at, .. } => Some(*at + self.compensation),
+            Stage::Completed { .. } | Stage::Settled { .. } => None,
+        }
+    }
+
+    pub fn is_overdue(&self, order: &Order, now: Timestamp) -> bool {
+        self.until(order).is_some_and(|until| until < now)
+    }
 }
 
 type Awaited = Vec<(&'static str, &'static str)>;

@@ -48,7 +48,8 @@ pub fn of_unread(raw: &Raw, malformed: &Malformed) -> Option<Broken> {
 
 /// What a row breaks as it stands. What events by hand claimed may contradict itself.
 pub fn of_order(row: &OrderRow) -> Vec<Broken> {
-    let completed = row.order.state.as_ref().is_some_and(|order| order.stage == Stage::Completed);
+    let completed =
+        row.order.state.as_ref().is_some_and(|order| matches!(order.stage, Stage::Completed { .. }));
     if !completed || row.foreign {
         return Vec::new();
     }
@@ -64,7 +65,7 @@ pub fn of_order(row: &OrderRow) -> Vec<Broken> {
 
 /// What the step from one stage of an order to the next breaks. The state keeps only the last of two ends.
 pub fn of_end(before: &Stage, after: &Stage) -> Option<Broken> {
-    let completed = |stage: &Stage| *stage == Stage::Completed;
+    let completed = |stage: &Stage| matches!(stage, Stage::Completed { .. });
     let cancelled = |stage: &Stage| matches!(stage, Stage::Cancelled { .. } | Stage::Settled { .. });
     let both = completed(before) && cancelled(after) || cancelled(before) && completed(after);
     both.then_some(Broken::CompletedAndCancelled)

@@ -9,6 +9,7 @@ use shared::contract::{
     Malformed, Timestamp,
     dead_letter::header,
     envelope::{self, Headers, Raw},
+    topics::Topic,
 };
 use uuid::Uuid;
 
@@ -63,9 +64,12 @@ pub struct Change {
 pub const DEAD: &str = "dead";
 /// All statuses that a query can ask for.
 pub const STATUSES: [&str; 5] = [DEAD, "redriven", "failed-again", "discarded", "parked"];
+/// Asks for those that a redrive takes: dead and failed-again. A parked one was redriven often enough.
+pub const OPEN: &str = "open";
 
-/// The longest that a writer of ours makes is an error text or an operator's reason, with room to spare.
-const HEADER_BYTES_MAX: usize = 2_048;
+/// The longest that a writer of ours makes is an operator's reason (512 characters, of four bytes each at most) with the error
+/// of a redrive that failed behind it.
+const HEADER_BYTES_MAX: usize = 4_096;
 
 /// A record of the topic.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +82,33 @@ pub struct LetterRecord {
 pub enum What {
     Dead(Box<Letter>),
     Changed(Change),
+}
+
+impl Header {
+    /// Where it is text.
+    pub fn text(&self) -> Option<String> {
+        let bytes = STANDARD.decode(self.value_base64.as_ref()?).ok()?;
+        String::from_utf8(bytes).ok()
+    }
+}
+
+impl Letter {
+    /// The message that died, as it came. `None` for a topic that the contract does not have.
+    pub fn raw(&self) -> Option<Raw> {
+        let header = |header: &Header| {
+            let value = header.value_base64.as_ref().and_then(|value| STANDARD.decode(value).ok());
+            (Headers::name(&header.name), value.map(Bytes::from))
+        };
+        Some(Raw {
+            topic: Topic::parse(&self.topic)?,
+            partition: self.partition,
+            offset: self.offset,
+            key: self.key.clone(),
+            value: self.value.clone(),
+            headers: Headers::Readable(self.headers.iter().map(header).collect()),
+            timestamp_ms: 0,
+        })
+    }
 }
 
 impl LetterRow {
@@ -181,7 +212,7 @@ fn parsed<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, Mal
 
 #[cfg(test)]
 mod tests {
-    use shared::contract::topics::Topic;
+    use shared::contract::limits::TEXT_CHARS_MAX;
 
     use super::*;
 
@@ -226,6 +257,15 @@ mod tests {
             assert_eq!(id, Uuid::from_u128(7), "of two with one name the last is ours");
             assert!(matches!(record.what, What::Dead(_)), "{record:?}");
         }
+    }
+
+    #[test]
+    fn the_longest_reason_with_the_error_behind_it_is_read() {
+        let reason = format!("{}: failed again, {}", "\u{1f4e6}".repeat(TEXT_CHARS_MAX), "x".repeat(600));
+        let id = Uuid::from_u128(7).to_string();
+        let changed = [(header::ID, id.as_str()), (header::STATUS, "parked"), (header::REASON, &reason)];
+        let (_, record) = read(&record(&changed)).unwrap();
+        assert!(matches!(record.what, What::Changed(change) if change.reason == reason));
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub enum Stage {
         at: Timestamp,
         steps: Vec<Progress>,
     },
-    Completed,
+    Completed {
+        at: Timestamp,
+    },
     Cancelled {
         at: Timestamp,
         #[serde(flatten)]
@@ -48,6 +50,7 @@ pub enum Stage {
         steps: Vec<Progress>,
     },
     Settled {
+        at: Timestamp,
         #[serde(flatten)]
         cancellation: Cancellation,
     },
@@ -65,12 +68,15 @@ pub struct Cancellation {
 /// The statuses that a query can ask for, in the order of an order's life.
 pub const STATUSES: [&str; 5] = ["created", "confirmed", "completed", "cancelled", "settled"];
 
+/// Those of an order that something is awaited of.
+pub const OPEN: [&str; 3] = ["created", "confirmed", "cancelled"];
+
 impl Stage {
     pub fn status(&self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Confirmed { .. } => "confirmed",
-            Self::Completed => "completed",
+            Self::Completed { .. } => "completed",
             Self::Cancelled { .. } => "cancelled",
             Self::Settled { .. } => "settled",
         }
@@ -78,11 +84,32 @@ impl Stage {
 
     pub fn reason(&self) -> Option<CancelReason> {
         match self {
-            Self::Cancelled { cancellation, .. } | Self::Settled { cancellation } => {
+            Self::Cancelled { cancellation, .. } | Self::Settled { cancellation, .. } => {
                 Some(cancellation.reason)
             }
             _ => None,
         }
+    }
+
+    /// How an order ended: completed, or why it was cancelled. `None` while something of it is awaited.
+    pub fn outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::Created | Self::Confirmed { .. } | Self::Cancelled { .. } => None,
+            Self::Completed { .. } => Some("completed"),
+            Self::Settled { cancellation, .. } => Some(reason_name(cancellation.reason)),
+        }
+    }
+}
+
+/// As it is on the wire.
+pub fn reason_name(reason: CancelReason) -> &'static str {
+    match reason {
+        CancelReason::OutOfStock => "out_of_stock",
+        CancelReason::PaymentDeclined => "payment_declined",
+        CancelReason::Customer => "customer",
+        CancelReason::Deadline => "deadline",
+        CancelReason::CaptureFailed => "capture_failed",
+        CancelReason::Operator => "operator",
     }
 }
 
@@ -100,7 +127,7 @@ impl OrderRow {
     /// By what order-service told.
     pub fn has_ended(&self) -> bool {
         let stage = self.order.state.as_ref().map(|order| &order.stage);
-        matches!(stage, Some(Stage::Completed | Stage::Settled { .. }))
+        matches!(stage, Some(Stage::Completed { .. } | Stage::Settled { .. }))
     }
 
     /// The newest time of the three sources, so that it is the same however they were interleaved.
@@ -129,7 +156,8 @@ pub fn evolve(state: Option<Order>, event: &OrderEvent, at: Timestamp) -> Option
             Stage::Cancelled { at, cancellation, steps }
         }
         (stage, OrderEvent::Progressed(_) | OrderEvent::CancellationRejected(_)) => stage,
-        (_, OrderEvent::Completed(_)) => Stage::Completed,
+        (stage @ Stage::Completed { .. }, OrderEvent::Completed(_)) => stage,
+        (_, OrderEvent::Completed(_)) => Stage::Completed { at },
         (_, OrderEvent::Cancelled(cancelled)) => Stage::Cancelled {
             at,
             cancellation: Cancellation {
@@ -140,11 +168,14 @@ pub fn evolve(state: Option<Order>, event: &OrderEvent, at: Timestamp) -> Option
             },
             steps: Vec::new(),
         },
-        (Stage::Cancelled { cancellation, .. } | Stage::Settled { cancellation }, OrderEvent::Settled(_)) => {
-            Stage::Settled { cancellation }
+        (Stage::Cancelled { cancellation, .. }, OrderEvent::Settled(_)) => {
+            Stage::Settled { at, cancellation }
         }
+        (stage @ Stage::Settled { .. }, OrderEvent::Settled(_)) => stage,
         // Settled is told of a cancelled order only.
-        (Stage::Created | Stage::Confirmed { .. } | Stage::Completed, OrderEvent::Settled(_)) => return None,
+        (Stage::Created | Stage::Confirmed { .. } | Stage::Completed { .. }, OrderEvent::Settled(_)) => {
+            return None;
+        }
     };
     Some(Order { stage, ..order })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
+use chrono::TimeDelta;
 use shared::contract::{
     Timestamp,
     envelope::Envelope,
@@ -16,7 +17,9 @@ use super::{
     invariant::{self, Broken},
     letter::{LetterRecord, LetterRow},
     order::{self, OrderRow},
+    pace::{self, Pace},
     payment,
+    sale::{self, Sales},
     source::{Failed, Step},
     stock::{self, StockRow},
     timeline::{Entry, EntryId},
@@ -54,8 +57,22 @@ pub struct Rows {
     pub sources: BTreeSet<(OrderId, Topic)>,
     /// Orders whose first event is among what was folded.
     pub begun: BTreeSet<OrderId>,
+    /// By what the counters of sales change.
+    pub sales: Sales,
+    /// By what the counters of orders a minute change.
+    pub pace: Pace,
     /// Invariants that were broken by what was folded, each time.
     pub broken: Vec<Broken>,
+    /// Orders that ended by what was folded.
+    pub ended: BTreeMap<OrderId, Ended>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// Of few values: a label of the metrics.
+    pub outcome: &'static str,
+    /// From its creation, by the times of the events.
+    pub after: TimeDelta,
 }
 
 /// How a row stood before a fact.
@@ -95,21 +112,33 @@ impl Fact {
         self.envelope.position.zip(self.envelope.sequence)
     }
 
-    fn time(&self) -> Timestamp {
+    pub fn time(&self) -> Timestamp {
         self.envelope.time.unwrap_or(self.heard_at)
     }
 
-    fn entry(&self) -> Option<Entry> {
-        let order_id = match &self.message {
-            Message::Stock(event) => stock::order_of(event)?,
-            Message::Order(event) => event.order_id(),
-            Message::Reservation(event) => event.order_id(),
-            Message::Payment(event) => event.order_id(),
-            Message::OrderCommand(_) | Message::StockCommand(_) | Message::DeadLetterCommand(_) => {
-                return None;
-            }
-        };
+    /// Whose it is, also where it is an event of a sku.
+    pub fn order_id(&self) -> Option<OrderId> {
+        match &self.message {
+            Message::Stock(event) => stock::order_of(event),
+            Message::Order(event) => Some(event.order_id()),
+            Message::Reservation(event) => Some(event.order_id()),
+            Message::Payment(event) => Some(event.order_id()),
+            Message::OrderCommand(_) | Message::StockCommand(_) | Message::DeadLetterCommand(_) => None,
+        }
+    }
+
+    pub fn sku(&self) -> Option<&Sku> {
+        if let Message::Stock(event) = &self.message { Some(event.sku()) } else { None }
+    }
+
+    /// Who wrote it: `inventory-service`.
+    pub fn service(&self) -> &str {
         let source = self.envelope.source.as_str();
+        source.strip_prefix("/fulfil/").unwrap_or(source)
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        let order_id = self.order_id()?;
         let numbers = self.position_and_sequence();
         Some(Entry {
             order_id,
@@ -118,7 +147,7 @@ impl Fact {
             sequence: numbers.map_or(0, |(_, sequence)| sequence),
             event_id: self.envelope.id,
             event_type: self.envelope.message_type.clone(),
-            service: source.strip_prefix("/fulfil/").unwrap_or(source).to_owned(),
+            service: self.service().to_owned(),
             time: self.time(),
             position: numbers.map(|(position, _)| position),
             cause: self.envelope.causation_id,
@@ -205,6 +234,7 @@ impl Rows {
         }?;
         if step == Step::Applied {
             self.watch(fact, &before);
+            self.count(fact, &before);
             let row = fact.row();
             if let Some(RowId::Order(id)) = row {
                 self.sources.insert((id, fact.topic));
@@ -242,7 +272,7 @@ impl Rows {
         })
     }
 
-    /// Counts what a fact has broken and was whole before it.
+    /// Counts what a fact has broken and was whole before it, and the order that it has ended.
     fn watch(&mut self, fact: &Fact, before: &Seen) {
         let Some(RowId::Order(id)) = fact.row() else { return };
         let Some(row) = self.orders.get(&id) else { return };
@@ -252,6 +282,21 @@ impl Rows {
         let end =
             before.stage.as_ref().zip(stage).and_then(|(before, after)| invariant::of_end(before, after));
         self.broken.extend(end);
+        let had_ended = before.stage.as_ref().is_some_and(|stage| stage.outcome().is_some());
+        let order = row.order.state.as_ref().filter(|_| !had_ended);
+        self.ended.extend(order.and_then(|order| {
+            Some((id, Ended { outcome: order.stage.outcome()?, after: fact.time() - order.created_at }))
+        }));
+    }
+
+    /// Counts what the order's own event changes.
+    fn count(&mut self, fact: &Fact, before: &Seen) {
+        let Message::Order(event) = &fact.message else { return };
+        let order = self.orders.get(&event.order_id()).and_then(|row| row.order.state.as_ref());
+        if let Some(order) = order {
+            sale::step(&mut self.sales, before.stage.as_ref(), order);
+            pace::step(&mut self.pace, before.stage.as_ref(), order);
+        }
     }
 
     fn order(&mut self, id: OrderId) -> &mut OrderRow {

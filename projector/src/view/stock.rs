@@ -54,6 +54,11 @@ impl StockRow {
     pub fn new(sku: Sku) -> Self {
         Self { sku, levels: Source::default() }
     }
+
+    /// A sku that nobody has received has zero.
+    pub fn levels(&self) -> Levels {
+        self.levels.state.unwrap_or(Levels { on_hand: 0, reserved: 0 })
+    }
 }
 
 pub fn evolve(state: Option<Reservation>, event: &ReservationEvent) -> Option<Reservation> {

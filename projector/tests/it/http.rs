@@ -10,7 +10,8 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use projector::{
     commands::Commands,
-    http::{self, App, LAG_HEADER},
+    consumers::Consumers,
+    http::{self, App, LAG_HEADER, Projections},
     project::Projection,
     read_model::reads::Reads,
     view::awaiting::Limits,
@@ -25,14 +26,16 @@ use shared::{
     broker::BrokerSettings,
     contract::{
         dead_letter::DeadLetterCommand,
-        envelope::{Mode, decode},
+        envelope::{Mode, Raw, decode},
         ids::OrderId,
         message::Message,
         topics::Topic,
     },
-    http::finish,
+    http::{finish, openapi},
     log::StoreError,
+    shutdown::{self, Trigger},
     telemetry::Metrics,
+    testing,
 };
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -43,37 +46,51 @@ use crate::{
 };
 
 /// A view, and the router that answers from it.
-struct Api {
-    database: Database,
-    projection: Projection,
+pub(crate) struct Api {
+    pub(crate) database: Database,
+    pub(crate) projection: Projection,
     app: App,
     router: Router,
-    broker: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
+    pub(crate) broker: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
+    pub(crate) stop: Trigger,
 }
 
 impl Api {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::new_with(|app| app).await
+    }
+
+    pub(crate) async fn new_with(other: impl FnOnce(App) -> App) -> Self {
         let broker = MockCluster::new(1).unwrap();
         broker.create_topic(Topic::DeadLettersCommands.name(), 1, 1).unwrap();
         let database = Database::new().await;
         let projection = database.projection().await;
+        let (stop, shutdown) = shutdown::manual();
         let app = App {
             reads: Reads::new(&database.url),
             waiters: projection.waiters.clone(),
             lag: projection.lag.clone(),
             limits: Limits { completion: Duration::from_secs(300), compensation: Duration::from_secs(300) },
             commands: Commands::new(&BrokerSettings::new(broker.bootstrap_servers())).unwrap(),
+            projections: Projections::new(&database.url, &BrokerSettings::new(broker.bootstrap_servers())),
+            bulk: Default::default(),
+            mode: Mode::Development,
+            live: projection.live.clone(),
+            shutdown,
+            consumers: Consumers::new(&BrokerSettings::new(broker.bootstrap_servers()), &[]),
+            overviews: Default::default(),
         };
+        let app = other(app);
         let router = finish(http::routes(app.clone()), &Metrics::new("projector", "test"));
-        Self { database, projection, app, router, broker }
+        Self { database, projection, app, router, broker, stop }
     }
 
-    async fn call(&self, request: Request<Body>) -> Response<Body> {
+    pub(crate) async fn call(&self, request: Request<Body>) -> Response<Body> {
         self.router.clone().oneshot(request).await.unwrap()
     }
 
     /// Comes again where a slow machine has it told to.
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let response = self.call(Request::get(path).body(Body::empty()).unwrap()).await;
@@ -85,12 +102,34 @@ impl Api {
         }
     }
 
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    /// The first so many that were published there.
+    pub(crate) async fn published(&self, topic: Topic, messages: usize) -> Vec<Raw> {
+        let bootstrap = self.broker.bootstrap_servers();
+        tokio::task::spawn_blocking(move || published(&bootstrap, topic, messages)).await.unwrap()
+    }
+
+    pub(crate) async fn get_once(&self, path: &str) -> (u16, Value) {
+        json_of(self.call(Request::get(path).body(Body::empty()).unwrap()).await).await
+    }
+
+    /// The same with something else in it.
+    pub(crate) fn router_with(&self, change: impl FnOnce(&mut App)) -> Router {
+        let mut app = self.app.clone();
+        change(&mut app);
+        finish(http::routes(app), &Metrics::new("projector", "test"))
+    }
+
+    pub(crate) async fn get_from(router: &Router, path: &str) -> (u16, Value) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        json_of(router.clone().oneshot(request).await.unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = Request::post(path).header("content-type", "application/json");
         json_of(self.call(request.body(Body::from(body.to_string())).unwrap()).await).await
     }
 
-    async fn all_pages(&self, path: &str, rows: &str, id: &str) -> Vec<String> {
+    pub(crate) async fn all_pages(&self, path: &str, rows: &str, id: &str) -> Vec<String> {
         let (mut found, mut cursor) = (Vec::new(), String::new());
         loop {
             let (status, page) = self.get(&format!("{path}{cursor}")).await;
@@ -112,12 +151,12 @@ async fn json_of(response: Response<Body>) -> (u16, Value) {
     (status, serde_json::from_slice(&bytes).unwrap())
 }
 
-fn id(number: u128) -> OrderId {
+pub(crate) fn id(number: u128) -> OrderId {
     OrderId::new(Uuid::from_u128(number)).unwrap()
 }
 
 /// Each number an order down this path, and the sagas of no seed.
-fn orders(paths: &[(u128, Path, &str)]) -> World {
+pub(crate) fn orders(paths: &[(u128, Path, &str)]) -> World {
     let (mut world, _) = world(1, 0);
     for (number, path, sku) in paths {
         world.order(id(*number), *path, &[sku.parse().unwrap()], 2);
@@ -190,6 +229,8 @@ async fn every_answer_says_how_far_the_view_is_behind_and_what_is_not_there_is_a
         ("/stock/a%20b", "/sku"),
         ("/dead-letters/5", "/id"),
         ("/dead-letters?status=eaten", "/status"),
+        ("/dead-letters/groups?status=eaten", "/status"),
+        ("/dead-letters/groups?fingerprint=a%00b", "/fingerprint"),
     ] {
         let (status, problem) = api.get(path).await;
         assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!(pointer)), "{path}: {problem}");
@@ -380,11 +421,7 @@ async fn a_dead_letter_is_shown_whole_and_its_commands_go_to_its_owner_under_its
     let why = json!({"value_base64": mended, "by": "me", "reason": "typo"});
     let (status, asked) = api.post(&format!("/dead-letters/{letter_id}/redrive"), &why).await;
     assert_eq!((status, &asked["group"]), (202, &json!("order-service")), "{asked}");
-    let sent = tokio::task::spawn_blocking({
-        let bootstrap = api.broker.bootstrap_servers();
-        move || first_message(&bootstrap)
-    });
-    let sent = sent.await.unwrap();
+    let sent = api.published(Topic::DeadLettersCommands, 1).await.remove(0);
     assert_eq!(sent.key.as_deref(), Some(b"the key".as_slice()));
     let envelope = decode(&sent, Mode::Production).unwrap();
     let command = Message::decode(&envelope.message_type, &envelope.data).unwrap().unwrap();
@@ -403,48 +440,87 @@ async fn a_dead_letter_is_shown_whole_and_its_commands_go_to_its_owner_under_its
     assert_eq!(api.post(&nobody, &json!({"by": "me", "reason": "old"})).await.0, 404);
 }
 
-fn first_message(bootstrap: &str) -> shared::contract::envelope::Raw {
+fn published(bootstrap: &str, topic: Topic, messages: usize) -> Vec<Raw> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "test")
         .set("auto.offset.reset", "earliest")
         .create()
         .unwrap();
-    consumer.subscribe(&[Topic::DeadLettersCommands.name()]).unwrap();
+    consumer.subscribe(&[topic.name()]).unwrap();
     let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
-        assert!(Instant::now() < deadline, "nothing was published");
+    let mut found = Vec::new();
+    while found.len() < messages {
+        assert!(Instant::now() < deadline, "only {} were published", found.len());
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
-        return shared::contract::envelope::Raw {
-            topic: Topic::DeadLettersCommands,
+        found.push(Raw {
+            topic,
             partition: 0,
             offset: message.offset(),
             key: message.key().map(bytes::Bytes::copy_from_slice),
             value: message.payload().map(bytes::Bytes::copy_from_slice),
             headers: shared::contract::envelope::Headers::Readable(Vec::new()),
             timestamp_ms: 0,
-        };
+        });
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_committed_openapi_document_is_what_is_served() {
+    let api = Api::new().await;
+    let served = api.call(Request::get("/openapi.json").body(Body::empty()).unwrap()).await;
+    let document = openapi::text(&http::described().into_openapi());
+    assert_eq!(to_bytes(served.into_body(), 1 << 20).await.unwrap(), document);
+    testing::committed(concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json"), &document);
+}
+
+#[tokio::test]
+async fn an_order_that_the_asker_has_is_not_sent_again_until_it_changes() {
+    let mut api = Api::new().await;
+    let messages = orders(&[(1, Path::Completed, "SKU-1")]).in_order();
+    let (first, rest) = messages.split_at(messages.len() - 2);
+    take_all(&mut api.projection, first.to_vec()).await;
+    let order = id(1);
+    let paths =
+        [format!("/orders/{order}"), format!("/orders/{order}/timeline"), "/orders?limit=5".to_owned()];
+    let mut tags = Vec::new();
+    for path in &paths {
+        let response = api.call(Request::get(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(response.headers()["content-type"], "application/json");
+        tags.push(response.headers()["etag"].clone());
+    }
+    for (path, tag) in paths.iter().zip(&tags) {
+        let again = Request::get(path).header("if-none-match", tag).body(Body::empty()).unwrap();
+        let again = api.call(again).await;
+        assert_eq!((again.status().as_u16(), &again.headers()["etag"]), (304, tag));
+        assert!(again.headers().contains_key(LAG_HEADER), "it is asked for this too");
+        assert!(to_bytes(again.into_body(), 1).await.unwrap().is_empty());
+    }
+    take_all(&mut api.projection, rest.to_vec()).await;
+    for (path, tag) in paths.iter().zip(&tags) {
+        let changed = Request::get(path).header("if-none-match", tag).body(Body::empty()).unwrap();
+        assert_eq!(api.call(changed).await.status().as_u16(), 200, "{path}");
     }
 }
 
 #[tokio::test]
-async fn the_document_describes_every_route() {
+async fn what_cannot_be_asked_of_a_second_view_is_refused_with_the_reason() {
     let api = Api::new().await;
-    let (status, document) = api.get("/openapi.json").await;
-    assert_eq!(status, 200);
-    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(
-        paths,
-        [
-            "/dead-letters",
-            "/dead-letters/{id}",
-            "/dead-letters/{id}/discard",
-            "/dead-letters/{id}/redrive",
-            "/orders",
-            "/orders/{id}",
-            "/orders/{id}/timeline",
-            "/stock",
-            "/stock/{sku}",
-        ]
-    );
+    let asked = async |verb: &str| {
+        let (status, body) = api.post(&format!("/projections/{verb}"), &json!({})).await;
+        (status, body["code"].as_str().or(body["wanted"].as_str()).unwrap_or_default().to_owned())
+    };
+    let refused = (409, "projection-state".to_owned());
+    for verb in ["switch", "rollback", "verify", "drop"] {
+        assert_eq!(asked(verb).await, refused, "{verb}: there is none");
+    }
+    assert_eq!(api.get("/projections").await.1["second"], Value::Null);
+    assert_eq!(asked("rebuild").await, (202, "follow".to_owned()));
+    // Nobody fills it here.
+    for verb in ["rebuild", "switch", "rollback", "verify"] {
+        assert_eq!(asked(verb).await, refused, "{verb}: it is being filled");
+    }
+    assert_eq!(asked("drop").await.0, 202);
+    assert_eq!(asked("drop").await, refused);
 }

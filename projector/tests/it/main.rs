@@ -2,9 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bulk;
+mod consumers;
+mod cost;
+mod drift;
 mod http;
+mod letter_groups;
+mod order;
+mod live;
+mod overview;
+mod page;
 mod project;
 mod reads;
+mod rebuild;
 mod run;
 mod sagas;
+mod send;
+mod sales;
 mod view;
+mod watch;

@@ -48,15 +48,23 @@ impl Database {
 
     /// A projection that owns everything, as it stands.
     pub(crate) async fn projection(&self) -> Projection {
-        let mut projection = self.unassigned();
+        self.projection_with(Metrics::new("projector", "test")).await
+    }
+
+    pub(crate) async fn projection_with(&self, metrics: Metrics) -> Projection {
+        let mut projection = self.made(metrics);
         projection.assign(&places()).await.unwrap();
         projection
     }
 
     pub(crate) fn unassigned(&self) -> Projection {
+        self.made(Metrics::new("projector", "test"))
+    }
+
+    fn made(&self, metrics: Metrics) -> Projection {
         let store = Store::new(self.url.clone(), schema::SERVED, Readiness::new(&[]), self.shutdown.clone());
         let lag = Lag::new(Timestamp::UNIX_EPOCH);
-        Projection::new(store, Mode::Development, lag, Metrics::new("projector", "test"))
+        Projection::new(store, Mode::Development, lag, metrics)
     }
 
     /// How many messages are behind the positions.
@@ -85,6 +93,8 @@ impl Database {
             "select * from order_sku order by sku, created_at, order_id",
             "select * from timeline order by order_id, topic, sequence, event_id",
             "select * from stock_view order by sku",
+            "select * from sale order by sku, hour, currency",
+            "select * from pace order by minute, counted",
             "select * from dead_letter_view order by id",
         ] {
             all.extend(self.rows(query).await);
@@ -93,7 +103,7 @@ impl Database {
     }
 }
 
-fn places() -> Vec<Place> {
+pub(crate) fn places() -> Vec<Place> {
     READS.iter().flat_map(|topic| (0..PARTITIONS).map(|partition| (*topic, partition))).collect()
 }
 
@@ -101,7 +111,7 @@ pub(crate) async fn take_all(projection: &mut Projection, messages: Vec<Raw>) {
     assert!(matches!(projection.take(messages).await, Came::Committed { .. }));
 }
 
-async fn take_in_batches(projection: &mut Projection, messages: &[Raw], rng: &mut StdRng) {
+pub(crate) async fn take_in_batches(projection: &mut Projection, messages: &[Raw], rng: &mut StdRng) {
     let mut rest = messages;
     while !rest.is_empty() {
         let (batch, after) = rest.split_at(rng.random_range(1..=rest.len().min(60)));
@@ -219,7 +229,7 @@ async fn what_a_crash_of_the_server_forgets_is_folded_again_though_it_was_known(
         |topic| messages.iter().find(|raw| raw.topic == topic).cloned().into_iter().collect::<Vec<_>>();
     take_all(&mut projection, first(Topic::OrdersEvents)).await;
     sqlx::raw_sql(
-        "truncate order_view, order_sku, timeline;
+        "truncate order_view, order_sku, timeline, sale, pace;
          update position set next = -1;
          select pg_terminate_backend(pid) from pg_stat_activity
          where datname = current_database() and application_name = 'projector'",
@@ -242,7 +252,7 @@ fn order_id() -> OrderId {
 }
 
 /// One order down its happy path, and its messages in the order in which they were published.
-fn one_order() -> Vec<Raw> {
+pub(crate) fn one_order() -> Vec<Raw> {
     let (mut world, _): (World, _) = world(1, 0);
     world.order(order_id(), Path::Completed, &["SKU-1".parse().unwrap()], 1);
     world.in_order()
@@ -305,7 +315,7 @@ async fn malformed_messages_become_letters_with_their_bytes_and_hold_nobody() {
 
 /// The order with an OrderConfirmed that cannot be read, so that everything after it on its stream is a gap. And
 /// the value that it should have had.
-fn with_a_broken_confirmation() -> (Vec<Raw>, Bytes) {
+pub(crate) fn with_a_broken_confirmation() -> (Vec<Raw>, Bytes) {
     let mut messages = one_order();
     let is_confirmed = |raw: &&mut Raw| raw.topic == Topic::OrdersEvents && raw.offset == 1;
     let confirmed = messages.iter_mut().find(is_confirmed).unwrap();
@@ -327,21 +337,21 @@ fn asked(offset: i64, command: Message) -> Raw {
     Raw { offset, ..place([outgoing]).remove(0) }
 }
 
-fn redrive(offset: i64, dead_letter_id: Uuid, value_base64: Option<String>) -> Raw {
+pub(crate) fn redrive(offset: i64, dead_letter_id: Uuid, value_base64: Option<String>) -> Raw {
     let (by, reason) = ("somebody".to_owned(), "mended".to_owned());
     let group = "projector".to_owned();
     let redrive = RedriveDeadLetter { dead_letter_id, group, value_base64, by, reason };
     asked(offset, Message::DeadLetterCommand(redrive.into()))
 }
 
-fn discard(offset: i64, dead_letter_id: Uuid) -> Raw {
+pub(crate) fn discard(offset: i64, dead_letter_id: Uuid) -> Raw {
     let (by, reason) = ("somebody".to_owned(), "not needed".to_owned());
     let discard = DiscardDeadLetter { dead_letter_id, group: "projector".to_owned(), by, reason };
     asked(offset, Message::DeadLetterCommand(discard.into()))
 }
 
 impl Database {
-    async fn letter(&mut self, code: &str) -> Uuid {
+    pub(crate) async fn letter(&mut self, code: &str) -> Uuid {
         sqlx::query_scalar("select letter_id from dead_letter where code = $1 and status = 'dead'")
             .bind(code)
             .fetch_one(&mut self.connection)
@@ -349,7 +359,7 @@ impl Database {
             .unwrap()
     }
 
-    async fn statuses(&mut self, letter: Uuid) -> Vec<String> {
+    pub(crate) async fn statuses(&mut self, letter: Uuid) -> Vec<String> {
         sqlx::query_scalar("select status from dead_letter where letter_id = $1 order by number")
             .bind(letter)
             .fetch_all(&mut self.connection)
@@ -358,9 +368,9 @@ impl Database {
     }
 }
 
-const STANDS: &str = "select order_version, status from order_view order by order_id limit 1";
+pub(crate) const STANDS: &str = "select order_version, status from order_view order by order_id limit 1";
 const CREATED: &str = r#"{"order_version":1,"status":"created"}"#;
-const COMPLETED: &str = r#"{"order_version":4,"status":"completed"}"#;
+pub(crate) const COMPLETED: &str = r#"{"order_version":4,"status":"completed"}"#;
 
 #[tokio::test]
 async fn a_gap_holds_its_key_until_what_was_missing_and_then_itself_are_redriven() {
@@ -578,10 +588,15 @@ async fn migrations_run_again_and_beside_each_other() {
         [
             "_sqlx_migrations",
             "dead_letter_view",
+            "doubt",
+            "drift",
             "held_message",
             "order_sku",
             "order_view",
+            "pace",
             "position",
+            "projection",
+            "sale",
             "stock_view",
             "timeline",
         ]

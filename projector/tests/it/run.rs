@@ -38,7 +38,7 @@ fn broker() -> MockCluster<'static, DefaultProducerContext> {
     broker
 }
 
-fn publish(bootstrap: &str, messages: &[Raw]) {
+pub(crate) fn publish(bootstrap: &str, messages: &[Raw]) {
     let producer: ThreadedProducer<_> =
         ClientConfig::new().set("bootstrap.servers", bootstrap).set("acks", "all").create().unwrap();
     for raw in messages {
@@ -50,6 +50,7 @@ fn publish(bootstrap: &str, messages: &[Raw]) {
             BaseRecord::<[u8], [u8]>::to(raw.topic.name()).partition(raw.partition).headers(headers);
         record.key = raw.key.as_deref();
         record.payload = raw.value.as_deref();
+        record.timestamp = Some(raw.timestamp_ms);
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
     producer.flush(Duration::from_secs(120)).unwrap();

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use projector::view::{
     awaiting::{Limits, awaiting},
+    funnel::Funnel,
     invariant::{Broken, of_unread},
     order::OrderRow,
+    pace,
+    past::{Pieces, pasts},
     payment::PaymentStatus,
     rows::{Fact, Rows},
+    sale,
     source::Step,
+    timeline::story,
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
@@ -56,6 +61,34 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
+    fn after_its_last_event_an_order_stood_as_it_stands_and_has_what_it_ended_with(seed: u64, shuffle: u64) {
+        let (world, paths) = world(seed, 8);
+        let mut rng = StdRng::seed_from_u64(shuffle);
+        let rows = fold(&interleave(&world.with_repeats(&mut rng), &mut rng));
+        for (id, path) in paths {
+            let told = story(rows.timeline.values().filter(|entry| entry.order_id == id).cloned().collect());
+            let all: Vec<_> = pasts(id, &told).collect();
+            prop_assert_eq!(all.len(), told.len());
+            let (first, last) = (all.first().unwrap(), all.last().unwrap());
+            prop_assert_eq!((&last.row, last.at), (&rows.orders[&id], told.last().unwrap().entry.time));
+            prop_assert_eq!(first.row.order.version, 1, "the story begins with OrderCreated");
+            prop_assert!(first.holdings.is_empty());
+            let order = last.row.order.state.as_ref().unwrap();
+            match path {
+                Path::Completed | Path::SilentThenYes => {
+                    prop_assert_eq!(last.holdings.captured, Some(order.amount));
+                    for line in &order.lines {
+                        let sent = Pieces { reserved: 0, shipped: line.quantity };
+                        prop_assert_eq!(last.holdings.stock[&line.sku], sent);
+                    }
+                }
+                Path::Open => prop_assert!(last.holdings.stock.values().all(|pieces| pieces.reserved > 0)),
+                _ => prop_assert!(last.holdings.is_empty(), "{:?}: {:?}", path, last.holdings),
+            }
+        }
+    }
+
+    #[test]
     fn any_interleaving_with_duplicates_makes_the_same_rows(seed: u64, one: u64, other: u64) {
         let (mut world, orders) = world(seed, 12);
         world.plant(by_hand(orders[0].0));
@@ -63,6 +96,9 @@ proptest! {
         let first = fold(&interleave(&sent, &mut StdRng::seed_from_u64(one)));
         let second = fold(&interleave(&sent, &mut StdRng::seed_from_u64(other)));
         prop_assert_eq!(&first, &second);
+        let told = || first.orders.values().filter_map(|row| row.order.state.as_ref());
+        prop_assert_eq!(&first.sales, &sale::sums(told()), "each completed order is sold once");
+        prop_assert_eq!(&first.pace, &pace::sums(told()), "each order is counted once");
         prop_assert_eq!(&first.broken, &[], "what is right is no alarm in any order");
         prop_assert_eq!(without_counts(first), fold(&world.in_order()));
     }
@@ -272,4 +308,30 @@ fn levels_out_of_bounds_are_an_alarm_where_a_service_of_ours_wrote_them() {
     assert_eq!(of_unread(ours, &Malformed::at("limit", "/sku", "too long")), None);
     let foreign = Raw { topic: Topic::InventoryStock, ..all.last().unwrap().clone() };
     assert_eq!(of_unread(&foreign, &malformed), None);
+}
+
+#[test]
+fn the_funnel_counts_how_far_each_order_came_and_why_it_was_lost() {
+    let (mut world, _) = world(1, 0);
+    for (number, path) in PATHS.into_iter().enumerate() {
+        world.order(
+            OrderId::new(Uuid::from_u128(1 + number as u128)).unwrap(),
+            path,
+            &["SKU-1".parse().unwrap()],
+            2,
+        );
+    }
+    let funnel = Funnel::of(fold(&world.in_order()).orders.values());
+    let lost: Vec<(&str, i64)> = funnel.lost.iter().map(|(reason, orders)| (*reason, *orders)).collect();
+    assert_eq!(funnel.created, PATHS.len() as i64);
+    let steps = [funnel.created, funnel.reserved, funnel.authorized, funnel.confirmed, funnel.completed];
+    assert!(steps.is_sorted_by(|one, next| one >= next), "{steps:?}");
+    // Completed, completed after a silence, and both that were cancelled behind their confirmation.
+    assert_eq!((funnel.confirmed, funnel.completed), (4, 2), "{funnel:?}");
+    assert_eq!(
+        lost.iter().map(|(_, orders)| orders).sum::<i64>(),
+        PATHS.len() as i64 - 3,
+        "all but those and the open one: {lost:?}"
+    );
+    assert!(lost.contains(&("out_of_stock", 1)) && lost.contains(&("payment_declined", 1)), "{lost:?}");
 }

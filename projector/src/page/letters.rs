@@ -1,0 +1,306 @@
+//! Dead letters: what is wrong, how often and since when, and one letter with what can be done about it.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use shared::{
+    contract::{Timestamp, envelope::time_text, ids::OrderId},
+    http::{PathParam, Problem, Query},
+};
+
+use super::{
+    layout::{Frame, rendered},
+    orders::pairs,
+    spark, text,
+};
+use crate::{
+    bulk::Verb,
+    http::{
+        App,
+        bulk::{RunBody, standing},
+        letters::{LetterId, ListQuery, filter, known, listed, unknown},
+    },
+    read_model::{
+        letter_groups::{LetterGroup, letter_groups},
+        query,
+    },
+    view::letter::{Header, LetterRow, OPEN, STATUSES},
+};
+
+#[derive(Template)]
+#[template(path = "letters.html")]
+struct Letters {
+    frame: Frame,
+    filter: Filter,
+    groups: Vec<Group>,
+    /// Of all that match, those that a redrive takes.
+    open: i64,
+    /// Of many at once, the newest.
+    run: Option<RunBody>,
+    rows: Vec<Row>,
+    /// The address of the next page.
+    next: Option<String>,
+}
+
+/// What stands in the address.
+struct Filter {
+    status: String,
+    group: String,
+    code: String,
+    fingerprint: String,
+}
+
+struct Group {
+    address: String,
+    what: LetterGroup,
+    first: String,
+    last: String,
+    points: String,
+    redrive: String,
+}
+
+struct Row {
+    id: String,
+    short: String,
+    status: String,
+    group: String,
+    code: String,
+    message: String,
+    place: String,
+    key: String,
+    failed: String,
+}
+
+#[derive(Template)]
+#[template(path = "letter.html")]
+struct Screen {
+    frame: Frame,
+    id: String,
+    row: Row,
+    failed_at: String,
+    stage: String,
+    fingerprint: String,
+    deliveries: i32,
+    redrives: i32,
+    build: String,
+    /// Who did what with it last; empty where nobody did.
+    change: String,
+    /// Of the order that it is about, where its key is one.
+    order: Option<String>,
+    value: Value,
+    headers: Vec<(String, String)>,
+    is_open: bool,
+}
+
+/// The message as far as people can read it.
+enum Value {
+    Nothing,
+    /// The beginning of a text that is too long to be mended here.
+    Cut(String),
+    /// The text before the place of the error, the place itself (empty where it is not known), and what is behind it.
+    Text(String, String, String),
+    Bytes(String),
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(asked): Query<ListQuery>,
+) -> Result<Response, Problem> {
+    let here = Filter::of(&asked);
+    let (is_first, address) = (asked.cursor.is_none(), here.address(&[]));
+    let of_groups =
+        filter(asked.status.clone(), asked.group.clone(), asked.code.clone(), asked.fingerprint.clone())?;
+    let (rows, next) = listed(&app, asked).await?;
+    let groups = app
+        .read(move |mut connection| async move { letter_groups(&mut connection, &of_groups).await })
+        .await?;
+    let run = standing(&app).await?;
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let frame = Frame::new(&app, "dead letters", "Dead letters", "fulfil dlq groups");
+    rendered(&Letters {
+        frame: match &run {
+            Some(run) if is_first && run.is_under_way() => frame.live(address),
+            _ if is_first => frame.seldom(address),
+            _ => frame,
+        },
+        open: groups.iter().map(|group| group.statuses.open()).sum(),
+        run,
+        groups: groups.into_iter().map(|group| Group::of(group, &here, now)).collect(),
+        rows: rows.iter().filter_map(|row| Row::of(row, now)).collect(),
+        next: next.map(|next| here.address(&[("cursor", &next)])),
+        filter: here,
+    })
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    PathParam(LetterId(id)): PathParam<LetterId>,
+) -> Result<Response, Problem> {
+    let found = known(&app, id).await?;
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let row = Row::of(&found, now).ok_or_else(|| unknown(id))?;
+    let letter = found.letter.as_ref().ok_or_else(|| unknown(id))?;
+    let change = found.change.as_ref().map(|change| {
+        let when = text::from_now(change.at, now);
+        format!("{} by {}, {when}: {}", text::words(&change.status), change.by, change.reason)
+    });
+    let order = match row.key.parse::<OrderId>() {
+        Ok(order) => app
+            .read(move |mut connection| async move { query::order(&mut connection, order).await })
+            .await?
+            .map(|read| format!("/orders/{}", read.row.order_id)),
+        Err(_) => None,
+    };
+    let header = |header: &Header| (header.name.clone(), header.text().unwrap_or_default());
+    rendered(&Screen {
+        frame: Frame::new(
+            &app,
+            "dead letters",
+            format!("Dead letter {}", row.short),
+            format!("fulfil dlq show {id}"),
+        ),
+        id: id.to_string(),
+        failed_at: time_text(letter.failed_at),
+        stage: letter.stage.clone(),
+        fingerprint: letter.fingerprint.clone(),
+        deliveries: letter.delivery_count,
+        redrives: found.redrives,
+        build: letter.build.clone(),
+        change: change.unwrap_or_default(),
+        order,
+        value: Value::of(letter.value.as_deref(), &letter.message),
+        headers: letter.headers.iter().map(header).collect(),
+        is_open: ["dead", "failed-again"].contains(&found.status()),
+        row,
+    })
+}
+
+impl Filter {
+    fn of(asked: &ListQuery) -> Self {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        Self {
+            status: text(&asked.status),
+            group: text(&asked.group),
+            code: text(&asked.code),
+            fingerprint: text(&asked.fingerprint),
+        }
+    }
+
+    fn is(&self, status: &str) -> bool {
+        self.status == status
+    }
+
+    /// Whether all letters are meant, whatever their status.
+    fn is_everything(&self) -> bool {
+        [&self.group, &self.code, &self.fingerprint].iter().all(|text| text.is_empty())
+    }
+
+    /// With something else than what is here.
+    fn address(&self, but: &[(&str, &str)]) -> String {
+        let mut all = vec![
+            ("status", &*self.status),
+            ("group", &self.group),
+            ("code", &self.code),
+            ("fingerprint", &self.fingerprint),
+        ];
+        all.retain(|(name, _)| but.iter().all(|(other, _)| other != name));
+        all.extend(but);
+        match pairs(&all) {
+            query if query.is_empty() => "/dead-letters".to_owned(),
+            query => format!("/dead-letters?{query}"),
+        }
+    }
+}
+
+impl Group {
+    fn of(what: LetterGroup, here: &Filter, now: Timestamp) -> Self {
+        let trend: Vec<Option<f64>> = what.trend.iter().map(|letters| Some(*letters as f64)).collect();
+        Self {
+            address: here.address(&[
+                ("fingerprint", &what.fingerprint),
+                ("group", &what.group),
+                ("code", &what.code),
+            ]),
+            first: text::from_now(what.first_failed_at, now),
+            last: text::from_now(what.last_failed_at, now),
+            points: spark::points(&trend),
+            redrive: format!("fulfil dlq redrive --fingerprint {} --dry-run", text::shell(&what.fingerprint)),
+            what,
+        }
+    }
+}
+
+impl Row {
+    fn of(row: &LetterRow, now: Timestamp) -> Option<Self> {
+        let letter = row.letter.as_ref()?;
+        let key = letter.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        Some(Self {
+            id: row.id.to_string(),
+            short: text::short(&row.id),
+            status: row.status().to_owned(),
+            group: letter.group.clone(),
+            code: letter.code.clone(),
+            message: letter.message.clone(),
+            place: format!("{}[{}]@{}", letter.topic, letter.partition, letter.offset),
+            key: key.into_owned(),
+            failed: text::from_now(letter.failed_at, now),
+        })
+    }
+}
+
+/// Of a value on the screen.
+const CHARS_MAX: usize = 64 * 1024;
+
+impl Value {
+    fn of(value: Option<&[u8]>, message: &str) -> Self {
+        let Some(bytes) = value else { return Self::Nothing };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            let hex: Vec<String> =
+                bytes.iter().take(CHARS_MAX / 3).map(|byte| format!("{byte:02x}")).collect();
+            return Self::Bytes(hex.join(" "));
+        };
+        if let Some((end, _)) = text.char_indices().nth(CHARS_MAX) {
+            return Self::Cut(text[..end].to_owned());
+        }
+        let text = text.to_owned();
+        let Some(at) = place_of(message, &text) else {
+            return Self::Text(text, String::new(), String::new());
+        };
+        let end = text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
+        // At the very end nothing is there to be marked.
+        let marked = if end == at { "⏎ end".to_owned() } else { text[at..end].to_owned() };
+        Self::Text(text[..at].to_owned(), marked, text[end..].to_owned())
+    }
+}
+
+/// The byte that a JSON error is about, which names a line and a column (counted in bytes from one).
+fn place_of(message: &str, text: &str) -> Option<usize> {
+    let (_, rest) = message.rsplit_once("at line ")?;
+    let (line, column) = rest.split_once(" column ")?;
+    let digits = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok();
+    let (line, column) = (digits(line)?, digits(column)?);
+    let begin: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+    let at = (begin + column.saturating_sub(1)).min(text.len());
+    (0..=at).rev().find(|at| text.is_char_boundary(*at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_an_error_is_marked() {
+        let marked = |text: &str, message: &str| match Value::of(Some(text.as_bytes()), message) {
+            Value::Text(before, at, after) => (before, at, after),
+            _ => unreachable!(),
+        };
+        let is = |before: &str, at: &str, after: &str| (before.to_owned(), at.to_owned(), after.to_owned());
+        assert_eq!(marked("{\"a\" 1}", "expected `:` at line 1 column 6"), is("{\"a\" ", "1", "}"));
+        assert_eq!(marked("{\n\"ä\": x}", "expected value at line 2 column 7"), is("{\n\"ä\": ", "x", "}"));
+        assert_eq!(marked("{", "EOF while parsing at line 1 column 2"), is("{", "⏎ end", ""));
+        assert_eq!(marked("{}", "the header type is missing"), is("{}", "", ""));
+        assert_eq!(marked("{}", "at line 99 column 99"), is("{}", "⏎ end", ""));
+        let long = "x".repeat(CHARS_MAX + 1);
+        assert!(matches!(Value::of(Some(long.as_bytes()), "x"), Value::Cut(text) if text.len() == CHARS_MAX));
+        assert!(matches!(Value::of(Some(&[0xff, 0x00]), "x"), Value::Bytes(hex) if hex == "ff 00"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Dead letters that failed for one reason, as one row: ten thousand of them are perhaps three things to mend.
+
+use shared::{contract::Timestamp, log::StoreError};
+use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
+
+use super::query::LetterFilter;
+
+/// More reasons than that nobody reads.
+pub const GROUPS_MAX: i64 = 200;
+
+/// Letters with one fingerprint and code, of one consumer group.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct LetterGroup {
+    pub fingerprint: String,
+    pub group: String,
+    pub code: String,
+    /// The newest of them, and what it says.
+    pub newest_id: Uuid,
+    pub message: String,
+    pub letters: i64,
+    #[sqlx(flatten)]
+    pub statuses: Statuses,
+    /// Different message keys: orders or skus.
+    pub keys: i64,
+    pub first_failed_at: Timestamp,
+    pub last_failed_at: Timestamp,
+    /// How many died in each five minutes of the last hour, oldest first.
+    pub trend: Vec<i64>,
+}
+
+/// How many letters are in which status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Statuses {
+    pub dead: i64,
+    pub failed_again: i64,
+    pub parked: i64,
+    pub redriven: i64,
+    pub discarded: i64,
+}
+
+impl Statuses {
+    /// Those that a redrive takes.
+    pub fn open(&self) -> i64 {
+        self.dead + self.failed_again
+    }
+}
+
+/// How many letters of each consumer group wait for somebody.
+pub async fn open_by_group(connection: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreError> {
+    let counts = sqlx::query_as(
+        "select \"group\", count(*)
+         from dead_letter_view
+         where status in ('dead', 'failed-again')
+           and failed_at is not null
+         group by 1",
+    );
+    Ok(counts.fetch_all(connection).await?)
+}
+
+/// Most letters that wait for somebody first; at most [`GROUPS_MAX`].
+pub async fn letter_groups(
+    connection: &mut PgConnection,
+    filter: &LetterFilter,
+) -> Result<Vec<LetterGroup>, StoreError> {
+    let groups = sqlx::query_as(include_str!("letter_groups.sql"))
+        .bind(&filter.status)
+        .bind(&filter.group)
+        .bind(&filter.code)
+        .bind(&filter.fingerprint)
+        .bind(GROUPS_MAX)
+        .fetch_all(connection)
+        .await?;
+    Ok(groups)
+}

@@ -1,0 +1,195 @@
+//! The view compared with its topics while it serves: what was changed by hand is found and named, and nothing else is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use projector::{
+    drift::{Checked, Drift},
+    intake::READS,
+    project::lag::Lag,
+};
+use rand::{SeedableRng, rngs::StdRng};
+use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+use shared::{
+    broker::BrokerSettings,
+    contract::{
+        Timestamp,
+        envelope::{Mode, Raw},
+        ids::OrderId,
+    },
+    shutdown::{self, Shutdown, Trigger},
+    telemetry::Metrics,
+};
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    http::Api,
+    project::{take_all, with_a_broken_confirmation},
+    run::publish,
+    sagas::{PARTITIONS, world},
+};
+
+/// A view, its topics, and who compares them.
+struct Compared {
+    api: Api,
+    drift: Drift,
+    shutdown: Shutdown,
+    _trigger: Trigger,
+    _broker: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl Compared {
+    async fn new(messages: &[Raw]) -> Self {
+        let broker = MockCluster::new(1).unwrap();
+        for topic in READS {
+            broker.create_topic(topic.name(), PARTITIONS, 1).unwrap();
+        }
+        publish(&broker.bootstrap_servers(), messages);
+        let api = Api::new().await;
+        let lag = Lag::new(Timestamp::UNIX_EPOCH);
+        lag.committed(std::time::SystemTime::now().into());
+        let drift = Drift {
+            database_url: api.database.url.clone(),
+            broker: BrokerSettings::new(broker.bootstrap_servers()),
+            mode: Mode::Development,
+            lag,
+            rate: 100_000,
+            metrics: Metrics::new("projector", "test"),
+        };
+        let (trigger, shutdown) = shutdown::manual();
+        Self { api, drift, shutdown, _trigger: trigger, _broker: broker }
+    }
+
+    async fn check(&self) -> Checked {
+        let mut all = Checked::default();
+        for partition in 0..PARTITIONS {
+            let checked = self.drift.check(partition, &self.shutdown).await.unwrap().unwrap();
+            all.compared.extend(checked.compared);
+            all.different.extend(checked.different);
+        }
+        all
+    }
+
+    async fn hurt(&mut self, sql: &str, id: OrderId) {
+        let sql = AssertSqlSafe(sql.replace("$1", &format!("'{id}'")));
+        let done = sqlx::query(sql).execute(&mut self.api.database.connection).await.unwrap();
+        assert!(done.rows_affected() > 0);
+    }
+}
+
+fn named(checked: &Checked) -> BTreeMap<OrderId, String> {
+    checked.different.iter().map(|drifted| (drifted.order_id, drifted.what.clone())).collect()
+}
+
+#[tokio::test]
+async fn an_order_that_was_changed_by_hand_is_found_and_named_until_it_is_mended() {
+    let (world, orders) = world(31, 12);
+    let messages = world.in_order();
+    let mut view = Compared::new(&messages).await;
+    take_all(&mut view.api.projection, messages.clone()).await;
+    let checked = view.check().await;
+    assert_eq!((checked.compared.len(), checked.different.len()), (orders.len(), 0));
+    assert!(view.api.screen("/projections").await.contains("✓ of all orders that were compared"));
+
+    let ids: Vec<OrderId> = orders.iter().map(|(id, _)| *id).collect();
+    let kept = "create table kept as select * from order_view where order_id = $1";
+    view.hurt(kept, ids[0]).await;
+    for (sql, id) in [
+        (
+            "update order_view set order_state = replace(order_state, 'user-', 'thief-') where order_id = $1",
+            ids[0],
+        ),
+        ("delete from order_view where order_id = $1", ids[1]),
+        ("update order_view set order_version = order_version + 1 where order_id = $1", ids[2]),
+        ("delete from timeline where order_id = $1 and sequence = 1 and topic = 'orders.events'", ids[3]),
+    ] {
+        view.hurt(sql, id).await;
+    }
+    let checked = view.check().await;
+    let found = named(&checked);
+    assert_eq!(checked.compared.len(), orders.len());
+    assert_eq!(found.keys().collect::<Vec<_>>().len(), 4, "{found:?}");
+    for (id, says) in [
+        (ids[0], "user_id differ from the topics"),
+        (ids[1], "the view has no such order"),
+        (ids[2], "on the topics at"),
+        (ids[3], "its timeline has"),
+    ] {
+        assert!(found[&id].contains(says), "{id}: {found:?}");
+    }
+    let (_, body) = view.api.get("/projections").await;
+    assert_eq!(body["served"]["drift"].as_array().unwrap().len(), 4);
+    for screen in ["/projections", "/"] {
+        let html = view.api.screen(screen).await;
+        assert!(html.contains(&found[&ids[2]]) && html.contains("⚠"), "{screen}: {html}");
+    }
+    assert_eq!((view.drift.metrics.view_compared.get(), view.drift.metrics.view_drift.get()), (24, 4));
+
+    // Mended: it is taken off the list, and the others stay.
+    view.hurt(
+        "update order_view set order_state = kept.order_state from kept where order_view.order_id = $1",
+        ids[0],
+    )
+    .await;
+    let left = named(&view.check().await);
+    assert!(left.len() == 3 && !left.contains_key(&ids[0]), "{left:?}");
+    let (_, body) = view.api.get("/projections").await;
+    assert_eq!(body["served"]["drift"].as_array().unwrap().len(), 3);
+}
+
+/// Rows and places are read at one moment, and the topics only as far as there.
+#[tokio::test]
+async fn a_view_that_is_behind_and_moves_on_meanwhile_is_no_false_alarm() {
+    let (world, _) = world(32, 60);
+    let messages = world.in_order();
+    let mut view = Compared::new(&messages).await;
+    // By topic, so that the sources of an order are far apart.
+    let mut late = messages.clone();
+    late.sort_by_key(|raw| std::cmp::Reverse(raw.topic));
+    let (drift, shutdown) = (view.drift.clone(), view.shutdown.clone());
+    let (trigger, stopped) = shutdown::manual();
+    let comparing = tokio::spawn(async move {
+        let (mut compared, mut rounds) = (0, 0);
+        while !stopped.is_requested() || rounds < PARTITIONS {
+            let checked = drift.check(rounds % PARTITIONS, &shutdown).await.unwrap().unwrap_or_default();
+            assert_eq!(checked.different, [], "round {rounds}");
+            compared += checked.compared.len();
+            rounds += 1;
+        }
+        compared
+    });
+    for some in late.chunks(5) {
+        take_all(&mut view.api.projection, some.to_vec()).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    trigger.stop();
+    assert!(comparing.await.unwrap() > 0);
+    assert_eq!(view.check().await.compared.len(), 60);
+}
+
+#[tokio::test]
+async fn what_died_or_waits_is_left_out_and_repeats_are_no_drift() {
+    let (messages, _) = with_a_broken_confirmation();
+    let mut view = Compared::new(&messages).await;
+    take_all(&mut view.api.projection, messages).await;
+    assert_eq!(view.check().await, Checked::default());
+
+    let (world, orders) = world(33, 10);
+    let sent = world.with_repeats(&mut StdRng::seed_from_u64(3));
+    let messages = crate::sagas::interleave(&sent, &mut StdRng::seed_from_u64(3));
+    let mut view = Compared::new(&messages).await;
+    take_all(&mut view.api.projection, messages).await;
+    let checked = view.check().await;
+    assert_eq!((checked.compared.len(), checked.different), (orders.len(), Vec::new()));
+}
+
+#[tokio::test]
+async fn one_replica_compares_and_the_others_do_not() {
+    let (world, _) = world(34, 3);
+    let messages = world.in_order();
+    let view = Compared::new(&messages).await;
+    let mut other =
+        projector::read_model::schema::connection(&view.drift.database_url, "other", "view").await.unwrap();
+    assert!(projector::read_model::drift::lock(&mut other).await.unwrap());
+    assert_eq!(view.drift.check(0, &view.shutdown).await.unwrap(), None);
+    drop(other);
+}

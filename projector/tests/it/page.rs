@@ -1,0 +1,287 @@
+//! The screens over a real view, without script: what a browser gets, and where its links lead.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Request, StatusCode, header},
+};
+use uuid::Uuid;
+
+use crate::{
+    http::{Api, id, orders},
+    letter_groups::letter,
+    project::{take_all, with_a_broken_confirmation},
+    sagas::{Path, place},
+};
+
+/// As a browser sends it.
+const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+pub(crate) struct Seen {
+    pub(crate) status: StatusCode,
+    kind: String,
+    policy: String,
+    location: String,
+    text: String,
+}
+
+impl Api {
+    /// Comes again where a slow machine has it told to.
+    pub(crate) async fn browse(&self, address: &str) -> Seen {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let request = Request::get(address).header(header::ACCEPT, ACCEPT).body(Body::empty()).unwrap();
+            let response = self.call(request).await;
+            let header = |name| {
+                response
+                    .headers()
+                    .get(name)
+                    .map(|value| value.to_str().unwrap().to_owned())
+                    .unwrap_or_default()
+            };
+            let (kind, policy) = (header(header::CONTENT_TYPE), header(header::CONTENT_SECURITY_POLICY));
+            let (status, location) = (response.status(), header(header::LOCATION));
+            let bytes = to_bytes(response.into_body(), 1 << 22).await.unwrap();
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            if status != StatusCode::SERVICE_UNAVAILABLE || Instant::now() > deadline {
+                return Seen { status, kind, policy, location, text };
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn screen(&self, address: &str) -> String {
+        let seen = self.browse(address).await;
+        assert_eq!((seen.status, &*seen.kind), (StatusCode::OK, "text/html; charset=utf-8"), "{address}");
+        assert!(seen.policy.contains("default-src 'self'"), "{address}");
+        seen.text
+    }
+}
+
+/// The values of an attribute.
+fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
+    html.split(&format!(" {name}=\"")).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn every_link_of_every_screen_leads_to_a_screen_and_nothing_comes_from_elsewhere() {
+    let mut api = Api::new().await;
+    let paths =
+        [Path::Completed, Path::Open, Path::Declined, Path::CaptureFailed, Path::CancelledAfterCapture];
+    let numbered: Vec<_> = (1..).zip(paths).map(|(number, path)| (number, path, "SKU-1")).collect();
+    take_all(&mut api.projection, orders(&numbered).in_order()).await;
+    take_all(&mut api.projection, with_a_broken_confirmation().0).await;
+    let (mut known, mut next) = (BTreeSet::new(), vec!["/".to_owned()]);
+    while let Some(address) = next.pop() {
+        assert!(known.len() < 400, "it does not end: {known:?}");
+        if !known.insert(address.clone()) {
+            continue;
+        }
+        if address.starts_with("/assets/") || address == "/favicon.ico" {
+            let asset = api.browse(&address).await;
+            assert!(asset.status == StatusCode::OK && !asset.text.is_empty(), "{address}");
+            continue;
+        }
+        let html = api.screen(&address).await;
+        assert_eq!(html.matches("<h1>").count(), 1, "{address}");
+        let links =
+            [attributes(&html, "href"), attributes(&html, "src"), attributes(&html, "hx-get")].concat();
+        for link in links {
+            assert!(link.starts_with(['/', '#']) && !link.starts_with("//"), "{address}: {link}");
+            if let Some(place) = link.strip_prefix('#') {
+                assert!(html.contains(&format!("id=\"{place}\"")), "{address}: {link}");
+            } else {
+                next.push(link.replace("&#38;", "&").replace("&amp;", "&"));
+            }
+        }
+    }
+    for screen in
+        ["/orders", "/stock", "/sales", "/consumers", "/projections", "/dead-letters", "/events", "/send"]
+    {
+        assert!(known.contains(screen), "{screen}");
+    }
+    for (number, ..) in numbered {
+        assert!(known.contains(&format!("/orders/{}", id(number))), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_says_why_it_ended_so_and_what_it_still_waits_for() {
+    let mut api = Api::new().await;
+    let told = BTreeMap::from([
+        (1, (Path::OutOfStock, "cancelled by the system: out of stock")),
+        (2, (Path::Declined, "payment-service told: payment declined")),
+        (3, (Path::CaptureFailed, "payment-service told: payment capture failed")),
+        (4, (Path::Open, "waits for <b>")),
+        (5, (Path::CancelledAfterCapture, "cancelled by the system: operator")),
+    ]);
+    let numbered: Vec<_> = told.iter().map(|(number, (path, _))| (*number, *path, "SKU-1")).collect();
+    take_all(&mut api.projection, orders(&numbered).in_order()).await;
+    for (number, (_, says)) in told {
+        let html = api.screen(&format!("/orders/{}", id(number))).await;
+        let why = html.split("<b>Why:</b>").nth(1).and_then(|rest| rest.split("</p>").next());
+        assert!(html.contains(says), "{number}: {says}: {why:?}");
+        assert!(html.contains(&format!("fulfil order timeline {}", id(number))), "{number}");
+    }
+    // What each event moved, and how it stood after one of them.
+    let address = format!("/orders/{}", id(3));
+    let html = api.screen(&address).await;
+    let moves = [
+        "<td>+2 reserved SKU-1</td>",
+        "<td>−2 reserved SKU-1, +2 shipped SKU-1</td>",
+        "<td>+5.00 EUR authorized</td>",
+        "<td>−5.00 EUR authorized</td>",
+    ];
+    for said in moves {
+        assert!(html.contains(said), "{said}: {html}");
+    }
+    assert!(html.contains("aria-label=\"order created, then stock reserved"), "{html}");
+    let past = api.screen(&format!("{address}?event=6")).await;
+    assert!(past.contains("As it stood after event 6"), "{past}");
+    assert!(past.contains(&format!("fulfil order get {} --event 6", id(3))));
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_text_and_never_markup() {
+    let mut api = Api::new().await;
+    take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;
+    let hurt = [
+        r#"update order_view set order_state = replace(order_state, '"user-', '"<script>alert(1)</script>-')"#,
+        r#"update timeline set service = '<script>', data = '{"code": "</pre><script>"}', type = 'fulfil."><script>.v1'"#,
+    ];
+    for sql in hurt {
+        let done = sqlx::query(sql).execute(&mut api.database.connection).await.unwrap();
+        assert!(done.rows_affected() > 0);
+    }
+    let order = format!("/orders/{}", id(1));
+    for address in ["/", "/orders", &order, "/orders/%3Cscript%3E", "/orders?user_id=%22%3E%3Cscript%3E"] {
+        let html = api.browse(address).await.text;
+        // Those of ours have an address.
+        let ours = html.matches("<script src=\"/assets/").count();
+        assert_eq!(html.matches("<script").count(), ours, "{address}: {html}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_died_is_shown_as_it_is_wherever_it_came_from() {
+    let mut api = Api::new().await;
+    let died = letter(7, "the key", "order-service", ("invalid-json", "f1"), 1.0);
+    take_all(&mut api.projection, place([died])).await;
+    let id = Uuid::from_u128(7);
+    let hurt = "update dead_letter_view
+                set value = '{</textarea></pre><script>', message = '<script> at line 1 column 2', key = '\"><script>',
+                    changed_by = '<script>', changed_reason = '<script>', fingerprint = '\"><script>',
+                    headers = '[{\"name\":\"<script>\",\"value_base64\":\"PHNjcmlwdD4=\"}]'";
+    assert!(sqlx::query(hurt).execute(&mut api.database.connection).await.unwrap().rows_affected() > 0);
+    for address in ["/", "/dead-letters", &format!("/dead-letters/{id}")] {
+        let html = api.screen(address).await;
+        let ours = html.matches("<script src=\"/assets/").count();
+        assert_eq!(html.matches("<script").count(), ours, "{address}: {html}");
+        assert_eq!(html.matches("</textarea").count(), html.matches("<textarea").count(), "{address}");
+    }
+    let html = api.screen(&format!("/dead-letters/{id}")).await;
+    assert!(html.contains("<pre tabindex=\"0\">{<mark>&#60;</mark>/textarea&#62;"), "{html}");
+}
+
+#[tokio::test]
+async fn what_has_no_screen_is_answered_as_ever_and_what_a_form_sends_empty_is_not_asked_for() {
+    let mut api = Api::new().await;
+    take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;
+    for address in ["/stock/SKU-1", "/dead-letters/groups", "/openapi.json"] {
+        let seen = api.browse(address).await;
+        assert_eq!((seen.status, &*seen.kind), (StatusCode::OK, "application/json"), "{address}");
+    }
+    api.screen("/dead-letters?status=&group=&code=&fingerprint=").await;
+    let html = api.screen("/orders?status=&user_id=&sku=&since=").await;
+    assert!(html.contains(&id(1).to_string()));
+}
+
+#[tokio::test]
+async fn a_page_from_elsewhere_changes_nothing() {
+    let api = Api::new().await;
+    for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 409), ("none", 409)] {
+        let request = Request::post("/projections/drop").header("sec-fetch-site", site).body(Body::empty());
+        // 409: there is no second view.
+        assert_eq!(api.call(request.unwrap()).await.status(), status, "{site}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_is_found_as_an_order_a_sku_or_a_user() {
+    let mut api = Api::new().await;
+    take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;
+    let order = id(1).to_string();
+    for (typed, found) in [
+        (&order[..], format!("/orders/{order}")),
+        (&order[..13], format!("/orders/{order}")),
+        ("SKU-1", "/orders?sku=SKU-1".to_owned()),
+        ("user%201", "/orders?user_id=user+1".to_owned()),
+        ("%20", "/orders".to_owned()),
+    ] {
+        let seen = api.browse(&format!("/orders?find={typed}")).await;
+        assert_eq!((seen.status, seen.location), (StatusCode::SEE_OTHER, found), "{typed}");
+    }
+}
+
+#[tokio::test]
+async fn orders_that_have_not_ended_are_found_among_all() {
+    let mut api = Api::new().await;
+    let numbered = [(1, Path::Completed, "SKU-1"), (2, Path::Open, "SKU-1"), (3, Path::Declined, "SKU-1")];
+    take_all(&mut api.projection, orders(&numbered).in_order()).await;
+    for address in ["/orders?open=true", "/orders?open=true&sku=SKU-1"] {
+        let html = api.screen(address).await;
+        let ids = attributes(&html, "id").into_iter();
+        let rows: Vec<&str> = ids.filter_map(|id| id.strip_prefix("order-")).collect();
+        assert_eq!(rows, [id(2).to_string()], "{address}");
+    }
+    let open = "<span class=\"name\">open</span>\n    <span class=\"value\">1</span>";
+    assert!(api.screen("/").await.contains(open));
+}
+
+#[tokio::test]
+async fn the_newest_events_are_a_page_of_their_own_and_say_where_to_go_on() {
+    let mut api = Api::new().await;
+    let empty = api.screen("/events").await;
+    assert_eq!(attributes(&empty, "data-source"), ["/events?"]);
+    let messages = orders(&[(1, Path::Completed, "SKU-1")]).in_order();
+    let mut again = messages[0].clone();
+    again.offset += 1_000;
+    take_all(&mut api.projection, messages.clone()).await;
+    take_all(&mut api.projection, vec![again]).await;
+    let html = api.screen("/events").await;
+    let places: Vec<&str> = html.split("<code data-is=\"place\">").skip(1).collect();
+    // The last is of the row that is copied.
+    assert_eq!(places.len(), messages.len() + 2);
+    let newest = &messages[messages.len() - 1];
+    assert!(places[1].starts_with(&format!("{}[{}]@{}<", newest.topic, newest.partition, newest.offset)));
+    assert_eq!(html.matches("↻ again").count(), 1);
+    let last = api.projection.live.id(messages.len() as u64);
+    assert_eq!(attributes(&html, "data-source"), [format!("/events?after={last}")]);
+    let html = api.screen("/events?type=payment&order=0000").await;
+    let rows = messages.iter().filter(|raw| raw.topic.name() == "payments.events").count();
+    assert_eq!(html.matches("<td data-is=\"type\">payment ").count(), rows);
+    assert!(attributes(&html, "data-copy")[0].contains("--where"), "{html}");
+    assert_eq!(api.browse("/events?topic=eaten").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn sales_are_drawn_and_told_without_script() {
+    let mut api = Api::new().await;
+    assert!(api.screen("/sales").await.contains("Nothing was sold yet"));
+    take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;
+    let html = api.screen("/sales").await;
+    assert!(html.contains("<td><time>2023-11-14 22:00</time></td><td class=\"number\">1</td>"), "{html}");
+    assert!(html.contains("<polyline class=\"line-0\" points=\"0.0,2.0\"/>"), "{html}");
+    let data = attributes(&html, "data-plot")[0].replace("&#34;", "\"");
+    let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+    assert_eq!(data["lines"][0]["values"], serde_json::json!([1.0]));
+    let html = api.screen("/sales?by=sku").await;
+    assert!(html.contains("<a href=\"/sales?by=hour&#38;sku=SKU-1\" data-row>SKU-1</a>"), "{html}");
+    assert!(html.contains("5.00 EUR"), "{html}");
+    let html = api.screen("/sales?by=hour&sku=SKU-1&since=").await;
+    assert!(html.contains("fulfil order list --status completed --sku SKU-1"), "{html}");
+}
