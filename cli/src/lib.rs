@@ -7,11 +7,13 @@ pub mod event;
 pub mod topic;
 pub mod dlq;
 pub mod consumer;
+pub mod projection;
 pub mod dev;
 pub mod demo;
 pub mod load;
 pub mod doctor;
 
+pub mod man;
 pub mod audit;
 pub mod service;
 pub mod sighting;

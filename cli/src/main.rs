@@ -1,9 +1,11 @@
 //! The `fulfil` program: command line in, exit code out.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand};
-use cli::{consumer, demo, dev, dlq, doctor, event, exit, load, order, output::Output, stock, topic};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use cli::{
+    consumer, demo, dev, dlq, doctor, event, exit, load, man, order, output::Output, projection, stock, topic,
+};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -35,6 +37,8 @@ enum Command {
     Dlq(dlq::DlqArgs),
     /// The loops of the services: how they stand, and to let them go on
     Consumer(consumer::ConsumerArgs),
+    /// The view: fill a second one, compare, put it in the place of the first, and back
+    Projection(projection::ProjectionArgs),
     /// Is it up, is it keeping up, and does everything add up
     Doctor(doctor::DoctorArgs),
     /// One order down each path of the saga, told as it happens
@@ -48,11 +52,21 @@ enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Pages of the manual: one a command into a folder, or this program's own to standard output
+    Man {
+        /// Such as /usr/local/share/man/man1
+        folder: Option<PathBuf>,
+    },
+}
+
+fn command() -> clap::Command {
+    man::examples_first(Arguments::command())
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_arg_matches(&command().get_matches())
+        .unwrap_or_else(|error| error.format(&mut command()).exit());
     // The client library's lines and ours, for whoever asks for them.
     if std::env::var_os("RUST_LOG").is_some() {
         tracing_subscriber::fmt()
@@ -75,12 +89,22 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Topic(args) => topic::run(args, output).await,
         Command::Dlq(args) => dlq::run(args, output).await,
         Command::Consumer(args) => consumer::run(args, output).await,
+        Command::Projection(args) => projection::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
         Command::Load(args) => load::run(args, output).await,
         Command::Dev(args) => dev::run(args, output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "fulfil", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command(), "fulfil", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { folder: None } => {
+            man::page(command(), &mut std::io::stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { folder: Some(folder) } => {
+            let pages = man::pages(command(), &folder)?;
+            output.note(&format!("{pages} pages in {}", folder.display()));
             Ok(ExitCode::SUCCESS)
         }
     }

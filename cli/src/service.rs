@@ -70,6 +70,12 @@ pub async fn get<T: DeserializeOwned>(url: &str, query: &[(&str, String)]) -> an
     parsed(&bytes, url)
 }
 
+/// The same with a client that many questions share.
+pub async fn get_with<T: DeserializeOwned>(client: &Client, url: &str) -> anyhow::Result<T> {
+    let (_, bytes) = answered(client.get(url), url).await?;
+    parsed(&bytes, url)
+}
+
 /// The rows of a list under their name, over as many pages as there are, and not more than `rows_max`.
 pub async fn list(
     url: &str,
@@ -77,21 +83,37 @@ pub async fn list(
     query: &[(&str, String)],
     rows_max: usize,
 ) -> anyhow::Result<Vec<Value>> {
-    let (mut rows, mut cursor) = (Vec::new(), String::new());
-    while rows.len() < rows_max {
-        let limit = (rows_max - rows.len()).min(PAGE_ROWS_MAX).to_string();
+    let mut rows = Vec::new();
+    each(url, name, query, rows_max, |row| rows.push(row)).await?;
+    Ok(rows)
+}
+
+/// The same row by row: of a long list a page is in memory, and what `take` keeps.
+pub async fn each<T: DeserializeOwned>(
+    url: &str,
+    name: &str,
+    query: &[(&str, String)],
+    rows_max: usize,
+    mut take: impl FnMut(T),
+) -> anyhow::Result<()> {
+    let (mut taken, mut cursor) = (0, String::new());
+    while taken < rows_max {
+        let limit = (rows_max - taken).min(PAGE_ROWS_MAX).to_string();
         let query = [query, &[("limit", limit), ("cursor", cursor)]].concat();
         let mut page: Value = get(url, &query).await?;
         let Value::Array(found) = page[name].take() else {
             bail!("{} answered something else than expected: no {name}", place(url));
         };
-        rows.extend(found);
+        taken += found.len();
+        for row in found {
+            take(serde_json::from_value(row).map_err(|error| unexpected(url, &error))?);
+        }
         match page["next"].take() {
             Value::String(next) => cursor = next,
             _ => break,
         }
     }
-    Ok(rows)
+    Ok(())
 }
 
 pub async fn post<T: DeserializeOwned>(
@@ -107,9 +129,30 @@ pub async fn post<T: DeserializeOwned>(
     parsed(&bytes, url)
 }
 
+/// The same with a client that many requests share.
+pub async fn post_with<T: DeserializeOwned>(
+    client: &Client,
+    url: &str,
+    body: &impl Serialize,
+) -> anyhow::Result<T> {
+    let (_, bytes) = answered(client.post(url).json(body), url).await?;
+    parsed(&bytes, url)
+}
+
+/// The same where 202 says that it is not done yet: `None`.
+pub async fn post_until<T: DeserializeOwned>(url: &str, body: &impl Serialize) -> anyhow::Result<Option<T>> {
+    match answered(client()?.post(url).json(body), url).await? {
+        (StatusCode::ACCEPTED, _) => Ok(None),
+        (_, bytes) => parsed(&bytes, url).map(Some),
+    }
+}
+
 fn parsed<T: DeserializeOwned>(bytes: &[u8], url: &str) -> anyhow::Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| anyhow::anyhow!("{} answered something else than expected: {error}", place(url)))
+    serde_json::from_slice(bytes).map_err(|error| unexpected(url, &error))
+}
+
+fn unexpected(url: &str, error: &serde_json::Error) -> anyhow::Error {
+    anyhow::anyhow!("{} answered something else than expected: {error}", place(url))
 }
 
 async fn answered(request: RequestBuilder, url: &str) -> anyhow::Result<(StatusCode, Bytes)> {

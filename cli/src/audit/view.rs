@@ -13,7 +13,9 @@ use projector::{
     view::{
         letter::LetterRow,
         order::OrderRow,
+        pace,
         rows::Rows,
+        sale::{self, SaleKey, Sold},
         source::Source,
         stock::StockRow,
         timeline::{Entry, EntryId},
@@ -43,8 +45,8 @@ struct Folded {
 
 pub(super) fn check(world: &World, rules: &Rules) -> Vec<Violation> {
     let Some(view) = &world.view else { return Vec::new() };
-    let folded = fold(world, view, rules.mode);
-    let mut found = folded.found;
+    let mut folded = fold(world, view, rules.mode);
+    let mut found = std::mem::take(&mut folded.found);
     if rules.quiet {
         found.extend(behind(world, view).map(|(topic, partition, next, end)| {
             let detail = format!("{topic}[{partition}] is read up to {next} and ends at {end}");
@@ -77,6 +79,7 @@ pub(super) fn check(world: &World, rules: &Rules) -> Vec<Violation> {
         let kept = |entry: &Entry| Entry { time: entry.time.trunc_subsecs(6), ..entry.clone() };
         rows.iter().filter(|(_, entry)| !out(&entry.key)).map(|(id, entry)| (*id, kept(entry))).collect()
     };
+    found.extend(differing_sums(view, &folded));
     let (made, stored) = (timeline(&folded.rows.timeline), timeline(&view.rows.timeline));
     found.extend(compare("timeline", &made, &stored, place, entry_columns));
     found
@@ -214,6 +217,33 @@ fn differing_wishes(
     let missing = made.difference(stored).map(|wish| say(wish, "has no row of"));
     let unknown = stored.difference(made).map(|wish| say(wish, "has, and the topics do not,"));
     missing.chain(unknown).collect()
+}
+
+/// Counters; where orders are left out, against those that stand beside them.
+fn differing_sums(view: &View, folded: &Folded) -> Vec<Violation> {
+    let rows = if folded.left_out.is_empty() { &folded.rows } else { &view.rows };
+    let told = || rows.orders.values().filter_map(|row| row.order.state.as_ref());
+    let (mut sold, mut counted) = (view.rows.sales.clone(), view.rows.pace.clone());
+    // What came to nothing stays.
+    sold.retain(|_, sold| *sold != Sold::default());
+    counted.retain(|_, orders| *orders != 0);
+    let sale = |SaleKey { sku, hour, currency }: &SaleKey| {
+        let sku = sku.as_ref().map_or("all skus", Sku::as_str);
+        format!("{sku} {} {currency}", hour.map_or("ever".to_owned(), |hour| hour.to_string()))
+    };
+    let columns = |sold: &Sold| {
+        let Sold { orders, quantity, amount_minor } = sold;
+        vec![
+            ("orders", orders.to_string()),
+            ("quantity", quantity.to_string()),
+            ("amount_minor", amount_minor.to_string()),
+        ]
+    };
+    let mut found = compare("sale", &sale::sums(told()), &sold, sale, columns);
+    let minute = |(minute, counted): &pace::PaceKey| format!("{minute} {counted:?}");
+    let orders = |orders: &i64| vec![("orders", orders.to_string())];
+    found.extend(compare("pace", &pace::sums(told()), &counted, minute, orders));
+    found
 }
 
 fn order_columns(row: &OrderRow) -> Columns {

@@ -163,6 +163,9 @@ fn instance(service: &Service) -> String {
 pub(super) const OURS: [&str; 5] =
     ["KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "HTTP_ADDR", "ADMIN_ADDR", "INSTANCE_ID"];
 
+/// Of which the projector shows what their loops say.
+const ADMINS_SETTING: &str = "SERVICE_ADMIN_URLS";
+
 /// What is asked for goes before our defaults: another mode, another payment provider.
 fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String, String>> {
     let defaults = [("LOG_FORMAT", "text"), ("FULFIL_MODE", "development")];
@@ -171,6 +174,10 @@ fn settings(service: &Service, state: &State) -> anyhow::Result<BTreeMap<String,
     let provider =
         state.provider.as_ref().map(|provider| (PROVIDER_SETTING.to_owned(), provider_url(provider)));
     settings.extend(provider);
+    if service.name == "projector" {
+        let admins: Vec<String> = state.services.iter().map(admin_url).collect();
+        settings.insert(ADMINS_SETTING.to_owned(), admins.join(","));
+    }
     settings.extend(state.environment.clone());
     let ours = [
         state.kafka.bootstrap.clone(),

@@ -1,9 +1,8 @@
-//! `fulfil dlq redrive` and `fulfil dlq discard`: commands to the service that owns the letter, and waiting for what
-//! it says.
+//! `fulfil dlq redrive` and `fulfil dlq discard`, of letters that are named: commands to the service that owns each, and
+//! waiting for what it says. Those that are selected by what they have in common: [`bulk`].
 
-use std::{collections::BTreeMap, env, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clap::Args;
@@ -11,15 +10,19 @@ use serde_json::json;
 use shared::contract::{
     dead_letter::{DeadLetterCommand, DiscardDeadLetter, RedriveDeadLetter, header},
     envelope::Manual,
-    limits::REDRIVE_BYTES_MAX,
     message::Message,
     topics::Topic,
 };
 use uuid::Uuid;
 
-use super::{Letter, letters, pick};
+use super::{
+    Letter,
+    bulk::{self, Verb},
+    letters, pick, value,
+    which::{SELECTS, WhichArgs},
+};
 use crate::{
-    event::{Assignment, SOURCE_CLI, duration_arg},
+    event::{Assignment, SOURCE_CLI},
     exit::{Exit, ended},
     kafka::{From, Heard, Reader, Record, publish},
     output::{Output, Tone, duration, short},
@@ -28,56 +31,44 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-struct WhichArgs {
-    /// Letters, or the starts of their ids
-    #[arg(value_name = "LETTER", required_unless_present = "all")]
-    letters: Vec<String>,
-    /// All that wait and match
-    #[arg(long, conflicts_with = "letters")]
-    all: bool,
-    #[command(flatten)]
-    filter: pick::FilterArgs,
-    /// Who does it [default: $USER]
-    #[arg(long)]
-    by: Option<String>,
-    #[arg(long, default_value = "by hand")]
-    reason: String,
-    /// Do it without asking
-    #[arg(short, long)]
-    yes: bool,
-    /// Show what would be done
-    #[arg(long)]
-    dry_run: bool,
-    /// How long to wait for what the owner says; 0s does not wait
-    #[arg(long, default_value = "30s", value_parser = duration_arg, value_name = "TIME")]
-    timeout: Duration,
-}
-
-#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil dlq redrive 9c41d2e0 --reason 'the sku is known now'
+  fulfil dlq redrive 9c41d2e0 --set data.quantity=2 --reason 'a typing error'
+  fulfil dlq redrive --fingerprint 9c41d2e07ab35f18 --dry-run
+  fulfil dlq redrive --code insufficient-stock --rate 20/s --wait --yes --reason 'stock has come'
+  fulfil dlq redrive --all --group order-service --wait --yes")]
 pub(super) struct RedriveArgs {
     #[command(flatten)]
     which: WhichArgs,
     /// The mended value, - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "set"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = SELECTS)]
     value: Option<String>,
     /// Mend one field of the message, such as data.quantity=2
-    #[arg(long, value_name = "PATH=VALUE", conflicts_with = "all")]
+    #[arg(long, value_name = "PATH=VALUE", conflicts_with = "value", conflicts_with_all = SELECTS)]
     set: Vec<Assignment>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil dlq discard 9c41d2e0 --yes --reason 'a test of somebody'
+  fulfil dlq discard --fingerprint 9c41d2e07ab35f18 --dry-run
+  fulfil dlq discard --code invalid-json --group order-service --wait --yes --reason 'never were orders'")]
 pub(super) struct DiscardArgs {
     #[command(flatten)]
     which: WhichArgs,
 }
 
 pub(super) async fn redrive(args: RedriveArgs, place: &Place, output: Output) -> anyhow::Result<ExitCode> {
-    let letters = chosen(&args.which, place).await?;
+    args.which.why.check()?;
+    if args.which.selects() {
+        return bulk::run(Verb::Redrive, &args.which, place, output).await;
+    }
+    let letters = named(&args.which, place).await?;
     if letters.len() > 1 && (args.value.is_some() || !args.set.is_empty()) {
         return Err(ended(Exit::Usage, "one letter is mended at a time"));
     }
     // One letter comes back where it fails again; many at once are another matter.
-    if letters.len() > 1 && !confirmed(&args.which, "redrive", &letters, output)? {
+    if letters.len() > 1 && !args.which.confirmed("redrive", letters.len(), output)? {
         return Ok(Exit::Usage.into());
     }
     let mut commands = Vec::with_capacity(letters.len());
@@ -85,114 +76,62 @@ pub(super) async fn redrive(args: RedriveArgs, place: &Place, output: Output) ->
         let value = mended(letter, &args)?;
         let value_base64 = value.map(|value| STANDARD.encode(value));
         let (dead_letter_id, group) = (letter.id.parse()?, letter.group.clone());
-        let (by, reason) = (by(&args.which), args.which.reason.clone());
+        let (by, reason) = (args.which.why.by(), args.which.why.reason.clone());
         let redrive = RedriveDeadLetter { dead_letter_id, group, value_base64, by, reason };
         commands.push(DeadLetterCommand::Redrive(redrive));
     }
-    execute(&args.which, &letters, commands, place, output).await
+    match args.which.dry_run {
+        true => show(&letters, commands, output),
+        false => execute(&letters, commands, args.which.timeout, place, output).await,
+    }
 }
 
 pub(super) async fn discard(args: DiscardArgs, place: &Place, output: Output) -> anyhow::Result<ExitCode> {
-    let letters = chosen(&args.which, place).await?;
-    if !confirmed(&args.which, "discard", &letters, output)? {
+    args.which.why.check()?;
+    if args.which.selects() {
+        return bulk::run(Verb::Discard, &args.which, place, output).await;
+    }
+    let letters = named(&args.which, place).await?;
+    if !args.which.confirmed("discard", letters.len(), output)? {
         return Ok(Exit::Usage.into());
     }
     let mut commands = Vec::with_capacity(letters.len());
     for letter in &letters {
         let (dead_letter_id, group) = (letter.id.parse()?, letter.group.clone());
-        let (by, reason) = (by(&args.which), args.which.reason.clone());
+        let (by, reason) = (args.which.why.by(), args.which.why.reason.clone());
         commands.push(DeadLetterCommand::Discard(DiscardDeadLetter { dead_letter_id, group, by, reason }));
     }
-    execute(&args.which, &letters, commands, place, output).await
+    match args.which.dry_run {
+        true => show(&letters, commands, output),
+        false => execute(&letters, commands, args.which.timeout, place, output).await,
+    }
 }
 
-async fn chosen(which: &WhichArgs, place: &Place) -> anyhow::Result<Vec<Letter>> {
+async fn named(which: &WhichArgs, place: &Place) -> anyhow::Result<Vec<Letter>> {
     let letters = letters::load(place).await?;
-    if which.all {
-        return Ok(letters
-            .into_iter()
-            .filter(|letter| letter.is_open() && which.filter.matches(letter))
-            .collect());
-    }
     which.letters.iter().map(|start| pick::one(&letters, start).cloned()).collect()
-}
-
-fn by(which: &WhichArgs) -> String {
-    which
-        .by
-        .clone()
-        .or_else(|| env::var("USER").ok())
-        .filter(|by| !by.is_empty())
-        .unwrap_or_else(|| "cli".to_owned())
-}
-
-fn confirmed(which: &WhichArgs, verb: &str, letters: &[Letter], output: Output) -> anyhow::Result<bool> {
-    use std::io::{BufRead, IsTerminal, Write};
-    if which.yes || which.dry_run || letters.is_empty() {
-        return Ok(true);
-    }
-    let count = letters.len();
-    if !std::io::stdin().is_terminal() {
-        output.note(&format!("to {verb} {count} dead letters takes --yes (or look first: --dry-run)"));
-        return Ok(false);
-    }
-    eprint!("{verb} {count} dead letters? [y/N] ");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// The value to send back; `None` as it was.
 fn mended(letter: &Letter, args: &RedriveArgs) -> anyhow::Result<Option<Vec<u8>>> {
     let value = match &args.value {
-        Some(file) => {
-            let mut bytes = Vec::new();
-            if file == "-" {
-                use std::io::Read;
-                std::io::stdin().read_to_end(&mut bytes)?;
-            } else {
-                bytes = std::fs::read(file).with_context(|| format!("{file} cannot be read"))?;
-            }
-            bytes
-        }
+        Some(file) => value::of_file(file)?,
         None if args.set.is_empty() => return Ok(None),
-        None => {
-            let json = serde_json::from_slice(letter.value.as_deref().unwrap_or_default());
-            let mut json: serde_json::Value = json.map_err(|error| {
-                let text = format!("the value is not JSON ({error}), so no field of it can be set: mend it in a file, with fulfil dlq show {} --raw", short(&letter.id));
-                ended(Exit::Refused, text)
-            })?;
-            args.set.iter().for_each(|assignment| assignment.apply(&mut json, 0));
-            json.to_string().into_bytes()
-        }
+        None => value::with(letter, &args.set)?,
     };
-    if value.len() > REDRIVE_BYTES_MAX {
-        return Err(ended(Exit::Refused, format!("a mended value has at most {REDRIVE_BYTES_MAX} bytes")));
-    }
+    value::check_size(&value)?;
     Ok(Some(value))
 }
 
-async fn execute(
-    which: &WhichArgs,
+/// Sends them and waits for what the owners say.
+pub(super) async fn execute(
     letters: &[Letter],
     commands: Vec<DeadLetterCommand>,
+    timeout: Duration,
     place: &Place,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
-    if letters.is_empty() {
-        output.note("no dead letter matches");
-        return Ok(Exit::Done.into());
-    }
-    let records: anyhow::Result<Vec<Record>> =
-        letters.iter().zip(commands).map(|(letter, command)| record(letter, command)).collect();
-    let records = records?;
-    if which.dry_run {
-        for record in &records {
-            output.line(&String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()));
-        }
-        return Ok(Exit::Done.into());
-    }
+    let records = records(letters, commands)?;
     let broker = place.broker.clone();
     let (reader, sent) = tokio::task::spawn_blocking(move || {
         // Opened first, so that no answer is missed.
@@ -203,12 +142,24 @@ async fn execute(
     if let Some(Err(error)) = sent.iter().find(|sent| sent.is_err()) {
         return Err(ended(Exit::Partly, format!("Kafka did not take every command: {error}")));
     }
-    if which.timeout.is_zero() {
+    if timeout.is_zero() {
         output.note(&format!("sent {} commands", letters.len()));
         return Ok(Exit::Done.into());
     }
-    let said = answers(letters, reader, which.timeout).await;
-    report(letters, &said, which.timeout, output)
+    let said = answers(letters, reader, timeout).await;
+    report(letters, &said, timeout, output)
+}
+
+/// What would be sent.
+fn show(letters: &[Letter], commands: Vec<DeadLetterCommand>, output: Output) -> anyhow::Result<ExitCode> {
+    for record in records(letters, commands)? {
+        output.line(&String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()));
+    }
+    Ok(Exit::Done.into())
+}
+
+fn records(letters: &[Letter], commands: Vec<DeadLetterCommand>) -> anyhow::Result<Vec<Record>> {
+    letters.iter().zip(commands).map(|(letter, command)| record(letter, command)).collect()
 }
 
 fn record(letter: &Letter, command: DeadLetterCommand) -> anyhow::Result<Record> {

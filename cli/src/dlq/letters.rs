@@ -18,7 +18,7 @@ use crate::{
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
 /// Headers that the letter was given; of each the last is ours.
-const ABOUT: [&str; 13] = [
+pub const ABOUT: [&str; 13] = [
     header::TOPIC,
     header::PARTITION,
     header::OFFSET,

@@ -13,6 +13,9 @@ pub(super) struct FilterArgs {
     /// With this error code, such as invalid-json
     #[arg(long)]
     code: Option<String>,
+    /// That failed for this reason: fulfil dlq groups
+    #[arg(long)]
+    fingerprint: Option<String>,
     /// Of messages of this topic
     #[arg(short, long)]
     topic: Option<String>,
@@ -23,12 +26,36 @@ pub(super) struct FilterArgs {
 
 impl FilterArgs {
     pub(super) fn matches(&self, letter: &Letter) -> bool {
+        let key = letter.key_text();
+        self.takes(&letter.group, &letter.code, &letter.fingerprint, &letter.topic, Some(&key))
+    }
+
+    pub(super) fn takes(
+        &self,
+        group: &str,
+        code: &str,
+        fingerprint: &str,
+        topic: &str,
+        key: Option<&str>,
+    ) -> bool {
         let is =
-            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        is(&self.group, &letter.group)
-            && is(&self.code, &letter.code)
-            && is(&self.topic, &letter.topic)
-            && is(&self.key, &letter.key_text())
+            |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        is(&self.group, Some(group))
+            && is(&self.code, Some(code))
+            && is(&self.fingerprint, Some(fingerprint))
+            && is(&self.topic, Some(topic))
+            && is(&self.key, key)
+    }
+
+    /// What of it the projector can be asked for.
+    pub(super) fn query(&self, status: &str) -> [(&'static str, String); 4] {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        [
+            ("status", status.to_owned()),
+            ("group", text(&self.group)),
+            ("code", text(&self.code)),
+            ("fingerprint", text(&self.fingerprint)),
+        ]
     }
 }
 

@@ -25,7 +25,7 @@ const TEXT_CHARS_MAX: usize = 8 * 1024;
 pub(super) struct ShowArgs {
     /// The letter, or the start of its id
     letter: String,
-    /// Only the value, byte for byte, to mend it and send it back with: fulfil dlq redrive ID --value FILE
+    /// Only the value, byte for byte, to mend it and send it back with: fulfil dlq edit ID -f FILE
     #[arg(long)]
     raw: bool,
 }
@@ -148,7 +148,8 @@ fn described(letter: &Letter, waiting: &Waiting, output: Output) -> Vec<String> 
     }
     if letter.is_open() {
         let id = short(&letter.id);
-        field("next", format!("fulfil dlq redrive {id} --reason '…' [--set data.quantity=2 | --value FILE]"));
+        field("next", format!("fulfil dlq redrive {id} --reason '…'"));
+        field("", format!("fulfil dlq edit {id} --reason '…' [--set data.quantity=2 | -f FILE]"));
         field("", format!("fulfil dlq discard {id} --reason '…' --yes"));
     }
     lines
@@ -202,7 +203,7 @@ fn dump(bytes: &[u8]) -> Vec<String> {
 }
 
 /// Nothing in it moves the terminal's cursor.
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }
 

@@ -2,10 +2,13 @@
 
 mod types;
 mod schema;
+mod asyncapi;
 mod path;
 mod template;
 mod plan;
 mod bad;
+mod scenario;
+mod expect;
 mod send;
 
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ use crate::{
 
 pub use bad::{BAD_KINDS, Bad};
 pub(crate) use path::Assignment;
+pub(crate) use schema::Checker;
 
 /// The source of what this program sends.
 pub const SOURCE_CLI: &str = "/fulfil/cli";
@@ -45,7 +49,7 @@ enum EventCommand {
     New(types::NewArgs),
     /// Send messages, well-formed or not, once or a thousand times
     Send(Box<send::SendArgs>),
-    /// The JSON Schema of a type
+    /// The JSON Schema of a type, or the AsyncAPI document of all
     Schema(schema::SchemaArgs),
     /// Check messages against the contract without sending them
     Validate(schema::ValidateArgs),

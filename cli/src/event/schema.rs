@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use shared::contract::{Malformed, catalogue::Entry, message::Message};
 
+use super::asyncapi;
 use crate::{
     exit::{Exit, ended},
     output::{Output, Tone},
@@ -21,8 +22,11 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
     /// Such as order.created or order.created.v1
-    #[arg(value_name = "TYPE")]
-    name: String,
+    #[arg(value_name = "TYPE", required_unless_present = "asyncapi")]
+    name: Option<String>,
+    /// All types with their topics and services, as an AsyncAPI document
+    #[arg(long, conflicts_with = "name")]
+    asyncapi: bool,
 }
 
 #[derive(Debug, Args)]
@@ -36,8 +40,10 @@ pub(super) struct ValidateArgs {
 }
 
 pub(super) fn run(args: &SchemaArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let entry = super::entry(&args.name)?;
-    let schema = schema(&entry)?;
+    let schema = match &args.name {
+        Some(name) => schema(&super::entry(name)?)?,
+        None => asyncapi::document(),
+    };
     output.line(&if output.json { schema.to_string() } else { super::types::pretty(&schema) });
     Ok(Exit::Done.into())
 }
@@ -94,14 +100,14 @@ pub(super) fn of_line(line: &str, name: Option<&str>) -> anyhow::Result<Line> {
 
 /// Checks payloads; a schema is compiled once.
 #[derive(Default)]
-pub(super) struct Checker {
+pub(crate) struct Checker {
     compiled: HashMap<String, jsonschema::Validator>,
 }
 
 impl Checker {
     /// All that is wrong with a payload, each with its place. The schema says where; the code has the last word, as
     /// it knows sums and dates.
-    pub(super) fn wrongs(&mut self, message_type: &str, data: &Value) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn wrongs(&mut self, message_type: &str, data: &Value) -> anyhow::Result<Vec<String>> {
         if !self.compiled.contains_key(message_type) {
             let schema = schema(&super::entry(message_type)?)?;
             let validator = jsonschema::options().should_validate_formats(true).build(&schema)?;

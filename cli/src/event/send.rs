@@ -1,24 +1,35 @@
 //! `fulfil event send`: the producer that people use daily.
 
-use std::{process::ExitCode, time::Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use serde::Serialize;
-use shared::contract::{
-    envelope::{Mode, decode},
-    topics::Topic,
+use shared::{
+    broker::BrokerSettings,
+    contract::{
+        envelope::{Mode, decode},
+        ids::OrderId,
+        topics::Topic,
+    },
 };
 
 use super::{
     bad::{BAD_KINDS, Bad},
+    duration_arg,
+    expect::Expectations,
     path::Assignment,
     plan::{Duplicate, Planned, plan, raw, record},
+    scenario::Scenario,
     schema,
-    template::{Filled, Template, key_field},
+    template::{Filled, Template},
 };
 use crate::{
     exit::{Exit, ended},
     kafka::{Delivered, Rate, Record, publish},
+    order::Status,
     output::{Output, Tone, count, duration, short},
     place::Place,
     sighting::label,
@@ -35,7 +46,17 @@ const LINES_FIRST: usize = 10;
   fulfil event send payment.declined --key 0198f3c2-5a10-7c31-9d44-0a4be1c25f01 --set code=stolen_card
   fulfil event send order.create --bad -n 12
   fulfil event new order.create | fulfil event send -f -
-  fulfil event send fulfil.order.later.v9 --topic orders.events --no-validate")]
+  fulfil event send fulfil.order.later.v9 --topic orders.events --no-validate
+  fulfil event send order.create -n 10 --expect completed --within 10s
+  fulfil event send -f scenario.jsonl --expect completed
+
+A scenario is a file of such lines, in which {a} is a new order:
+  {\"type\":\"order.create\",\"data\":{\"order_id\":\"{a}\",\"user_id\":\"u1\",\"product_id\":\"SKU-1\",\"quantity\":2}}
+  {\"pause\":\"500ms\"}
+  {\"type\":\"order.cancel\",\"data\":{\"order_id\":\"{a}\"},\"expect\":\"settled\"}
+
+Exit codes: 0 sent, and every order as expected, 4 not valid, or an order went another way, 5 partly sent,
+6 an order was not as expected within the time, 130 interrupted")]
 pub(super) struct SendArgs {
     /// Such as order.create; of bare payloads with -f
     #[arg(value_name = "TYPE", required_unless_present = "file")]
@@ -58,7 +79,8 @@ pub(super) struct SendArgs {
     /// So many messages, each of its own
     #[arg(short, long, default_value_t = 1, value_name = "N", conflicts_with = "file", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     num: u64,
-    /// JSON lines, - for standard input: CloudEvents, which stay as they are, or {"type", "data"}, or payloads of TYPE
+    /// JSON lines, - for standard input: CloudEvents, which stay as they are, or {"type", "data"}, or payloads of TYPE.
+    /// {"pause":"2s"} waits; "expect" beside type and data is the --expect of that order alone
     #[arg(short, long, value_name = "FILE", conflicts_with = "set")]
     file: Option<String>,
     /// Evenly, such as 50/s [default: as fast as Kafka takes them]
@@ -73,6 +95,12 @@ pub(super) struct SendArgs {
     /// Spoil them: all kinds in turn, or these
     #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, value_delimiter = ',', default_missing_value = "all", value_parser = bad)]
     bad: Option<Vec<BadArg>>,
+    /// Then wait until every order of these messages is in one of these states
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "STATUS", conflicts_with = "bad")]
+    expect: Vec<Status>,
+    /// How long to wait for all of them together, at most
+    #[arg(long, default_value = "30s", value_parser = duration_arg, value_name = "TIME")]
+    within: Duration,
     /// Send what is not valid as well; with --topic, of a type that the contract does not have, too
     #[arg(long)]
     no_validate: bool,
@@ -102,7 +130,8 @@ struct SentObject<'a> {
 }
 
 pub(super) async fn run(args: SendArgs, place: &Place, output: Output) -> anyhow::Result<ExitCode> {
-    let filled = fill(&args)?;
+    let scenario = scenario(&args)?;
+    let filled = &scenario.messages;
     if filled.is_empty() {
         output.note("nothing to send");
         return Ok(Exit::Done.into());
@@ -111,7 +140,11 @@ pub(super) async fn run(args: SendArgs, place: &Place, output: Output) -> anyhow
         filled.iter().map(|filled| record(filled, args.partition, &args.header)).collect();
     let records = records?;
     if !args.no_validate {
-        check(&filled, &records)?;
+        check(filled, &records)?;
+    }
+    let expected = scenario.expected(&args.expect);
+    if expected.is_empty() && !args.expect.is_empty() {
+        return Err(ended(Exit::Usage, "--expect is about orders, and none of these messages is about one"));
     }
     let planned = plan(records, &bad_kinds(&args), args.duplicate, args.shuffle, &mut rand::rng());
     if args.dry_run {
@@ -121,35 +154,74 @@ pub(super) async fn run(args: SendArgs, place: &Place, output: Output) -> anyhow
         output.note(&format!("{} messages would be sent", count(planned.len() as i64)));
         return Ok(Exit::Done.into());
     }
-    let (broker, rate) = (place.broker.clone(), args.rate);
-    let begun = Instant::now();
-    let (planned, sent) = tokio::task::spawn_blocking(move || {
-        let records: Vec<_> = planned.iter().map(|planned| planned.record.clone()).collect();
-        publish(&broker, &records, rate).map(|sent| (planned, sent))
-    })
-    .await??;
-    report(&filled, &planned, &sent, begun.elapsed(), output)
+    let expectations = match expected.is_empty() {
+        true => None,
+        false => Some(Expectations::open(expected, place).await?),
+    };
+    let send = async {
+        let begun = Instant::now();
+        let sent = send(&planned, &scenario.pauses, &place.broker, args.rate).await?;
+        let exit = report(filled, &planned, &sent, begun.elapsed(), output)?;
+        match expectations {
+            // What was not sent cannot end.
+            Some(expectations) if exit == Exit::Done => expectations.wait(args.within, output).await,
+            _ => Ok(exit),
+        }
+    };
+    tokio::select! {
+        exit = send => Ok(exit?.into()),
+        _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted.into()),
+    }
 }
 
-fn fill(args: &SendArgs) -> anyhow::Result<Vec<Filled>> {
+/// What stands before a pause is acknowledged before it begins.
+async fn send(
+    planned: &[Planned],
+    pauses: &[(usize, Duration)],
+    broker: &BrokerSettings,
+    rate: Option<Rate>,
+) -> anyhow::Result<Vec<Result<Delivered, String>>> {
+    let mut sent = Vec::with_capacity(planned.len());
+    let mut pauses = pauses.iter().peekable();
+    let mut rest = planned;
+    while !rest.is_empty() || pauses.peek().is_some() {
+        let end = pauses.peek().map_or(rest.len(), |(before, _)| {
+            rest.iter().position(|planned| planned.number >= *before).unwrap_or(rest.len())
+        });
+        let (now, later) = rest.split_at(end);
+        if !now.is_empty() {
+            let (broker, records) = (broker.clone(), now.iter().map(|planned| planned.record.clone()));
+            let records: Vec<_> = records.collect();
+            sent.extend(tokio::task::spawn_blocking(move || publish(&broker, &records, rate)).await??);
+        }
+        if let Some((_, pause)) = pauses.next() {
+            tokio::time::sleep(*pause).await;
+        }
+        rest = later;
+    }
+    Ok(sent)
+}
+
+fn scenario(args: &SendArgs) -> anyhow::Result<Scenario> {
     let topic = args.topic.as_deref().map(|name| {
         Topic::parse(name).ok_or_else(|| {
             ended(Exit::Usage, format!("there is no topic {name} in the contract: fulfil topic list"))
         })
     });
     let topic = topic.transpose()?;
-    let mut filled = match &args.file {
+    let mut scenario = match &args.file {
         Some(file) => of_file(file, topic, args)?,
         None => {
             let (message_type, topic) = typed(args.name.as_deref().unwrap_or_default(), topic, args)?;
             let template = Template::new(&message_type, topic, &args.set, args.key.clone())?;
-            (0..args.num as usize).map(|number| template.fill(number)).collect::<anyhow::Result<_>>()?
+            let messages = (0..args.num as usize).map(|number| template.fill(number));
+            Scenario::of(messages.collect::<anyhow::Result<_>>()?)
         }
     };
     if let Some(topic) = topic {
-        filled.iter_mut().for_each(|filled| filled.topic = topic);
+        scenario.messages.iter_mut().for_each(|filled| filled.topic = topic);
     }
-    Ok(filled)
+    Ok(scenario)
 }
 
 /// A type and the topic that is its own. One that the contract does not have is taken as it stands.
@@ -161,18 +233,20 @@ fn typed(name: &str, topic: Option<Topic>, args: &SendArgs) -> anyhow::Result<(S
     }
 }
 
-fn of_file(file: &str, topic: Option<Topic>, args: &SendArgs) -> anyhow::Result<Vec<Filled>> {
-    let mut all = Vec::new();
-    for (number, line) in schema::read(file)?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
-    {
-        let read = schema::of_line(line, args.name.as_deref())
-            .and_then(|line| Ok((typed(&line.name, topic, args)?, line)));
-        let ((message_type, topic), schema::Line { data, attributes, .. }) =
-            read.map_err(|error| ended(Exit::Usage, format!("line {}: {error:#}", number + 1)))?;
-        let key = args.key.clone().or_else(|| data[key_field(topic)].as_str().map(str::to_owned));
-        all.push(Filled { message_type, topic, key, data, attributes });
+fn of_file(file: &str, topic: Option<Topic>, args: &SendArgs) -> anyhow::Result<Scenario> {
+    let new_id = || {
+        // Random ids are never nil.
+        OrderId::new(super::random_id()).unwrap_or_else(|| unreachable!("a random id has its version"))
+    };
+    let typed = |name: &str| typed(name, topic, args);
+    let mut scenario = Scenario::read(&schema::read(file)?, args.name.as_deref(), typed, new_id)?;
+    if args.shuffle && !scenario.pauses.is_empty() {
+        return Err(ended(Exit::Usage, "a pause says what comes first, so there is nothing to --shuffle"));
     }
-    Ok(all)
+    if let Some(key) = &args.key {
+        scenario.messages.iter_mut().for_each(|filled| filled.key = Some(key.clone()));
+    }
+    Ok(scenario)
 }
 
 fn check(filled: &[Filled], records: &[Record]) -> anyhow::Result<()> {
@@ -205,9 +279,9 @@ fn report(
     filled: &[Filled],
     planned: &[Planned],
     sent: &[Result<Delivered, String>],
-    took: std::time::Duration,
+    took: Duration,
     output: Output,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Exit> {
     let shown = if output.terminal && !output.json && planned.len() > LINES_MAX {
         LINES_FIRST
     } else {
@@ -250,8 +324,7 @@ fn report(
         (_, 0) => Exit::Done,
         (0, _) => Exit::Failed,
         _ => Exit::Partly,
-    }
-    .into())
+    })
 }
 
 fn line(message_type: &str, planned: &Planned, sent: &Result<Delivered, String>, output: Output) -> String {

@@ -14,12 +14,16 @@ use shared::{
     contract::topics::Topic,
 };
 
+use super::CLIENT;
+
 /// A partition that a group has committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
     pub topic: Topic,
     pub partition: i32,
     pub committed: i64,
+    /// The offsets that the topic has, the second excluded.
+    pub low: i64,
     pub end: i64,
 }
 
@@ -27,6 +31,16 @@ impl Lag {
     pub fn messages(&self) -> i64 {
         (self.end - self.committed).max(0)
     }
+}
+
+/// The names of all groups that the broker knows. Blocks.
+pub fn groups(broker: &BrokerSettings) -> anyhow::Result<Vec<String>> {
+    let consumer: BaseConsumer<Logged> =
+        broker.reader(CLIENT).create_with_context(Logged).context("the Kafka client refuses its settings")?;
+    let list = consumer.fetch_group_list(None, REQUEST_TIMEOUT).context("the consumer groups")?;
+    let mut names: Vec<String> = list.groups().iter().map(|group| group.name().to_owned()).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Blocks. Empty where the group never committed anything.
@@ -48,8 +62,8 @@ pub fn lag(broker: &BrokerSettings, group: &str) -> anyhow::Result<Vec<Lag>> {
             continue;
         };
         let partition = element.partition();
-        let (_, end) = consumer.fetch_watermarks(topic.name(), partition, REQUEST_TIMEOUT)?;
-        all.push(Lag { topic, partition, committed, end });
+        let (low, end) = consumer.fetch_watermarks(topic.name(), partition, REQUEST_TIMEOUT)?;
+        all.push(Lag { topic, partition, committed, low, end });
     }
     Ok(all)
 }

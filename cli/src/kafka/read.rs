@@ -21,12 +21,11 @@ use shared::{
 };
 use tokio::sync::mpsc;
 
-use super::From;
+use super::{CLIENT, From};
 use crate::exit::{Exit, ended};
 
 const POLL: Duration = Duration::from_millis(100);
 const AHEAD_MESSAGES_MAX: usize = 1024;
-const GROUP: &str = "fulfil-cli";
 
 /// A partition from where it is read to where it ended when the reader was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ impl Reader {
         from: From,
     ) -> anyhow::Result<Self> {
         let consumer: BaseConsumer<Logged> = broker
-            .reader(GROUP)
+            .reader(CLIENT)
             .create_with_context(Logged)
             .context("the Kafka client refuses its settings")?;
         let mut places = Vec::new();
@@ -88,7 +87,7 @@ impl Reader {
         from: From,
     ) -> anyhow::Result<Self> {
         let consumer: BaseConsumer<Logged> = broker
-            .reader(GROUP)
+            .reader(CLIENT)
             .create_with_context(Logged)
             .context("the Kafka client refuses its settings")?;
         Self::assign(consumer, places, from)

@@ -19,6 +19,9 @@ use crate::{
 pub(super) struct ListArgs {
     #[arg(long, value_enum)]
     status: Option<Status>,
+    /// Only orders that have not ended
+    #[arg(long)]
+    open: bool,
     /// Only orders of this user
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -89,6 +92,7 @@ pub(super) async fn run(args: ListArgs, place: &Place, output: Output) -> anyhow
 async fn load(args: &ListArgs, place: &Place) -> anyhow::Result<Vec<Value>> {
     let query = [
         ("status", args.status.map(|status| status.as_str().to_owned()).unwrap_or_default()),
+        ("open", if args.open { "true".to_owned() } else { String::new() }),
         ("user_id", args.user.clone().unwrap_or_default()),
         ("sku", args.sku.clone().unwrap_or_default()),
         ("since", args.since.map(shared::contract::envelope::time_text).unwrap_or_default()),

@@ -7,6 +7,7 @@ mod resolve;
 mod show;
 mod list;
 mod timeline;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,8 @@ enum OrderCommand {
     List(list::ListArgs),
     /// Every event of an order over all topics, and what it waits for
     Timeline(timeline::TimelineArgs),
+    /// The same as it happens, until the order has ended
+    Watch(watch::WatchArgs),
 }
 
 /// How a command reaches order-service.
@@ -55,5 +58,6 @@ pub async fn run(args: OrderArgs, output: Output) -> anyhow::Result<ExitCode> {
         OrderCommand::Get(args) => show::run(args, &place, output).await,
         OrderCommand::List(args) => list::run(args, &place, output).await,
         OrderCommand::Timeline(args) => timeline::run(args, &place, output).await,
+        OrderCommand::Watch(args) => watch::run(args, &place, output).await,
     }
 }

@@ -22,11 +22,16 @@ pub(super) struct GetArgs {
     /// Wait until the read side has seen what a command was answered with
     #[arg(long, value_name = "TOKEN")]
     after: Option<String>,
+    /// As it stood after the event of that number in its timeline
+    #[arg(long, value_name = "N", conflicts_with = "after")]
+    event: Option<u32>,
 }
 
 pub(super) async fn run(args: GetArgs, place: &Place, output: Output) -> anyhow::Result<ExitCode> {
     let order_id = resolve(&args.order, place).await?;
-    let query = [("after", args.after.unwrap_or_default())];
+    let mut query = Vec::new();
+    query.extend(args.after.map(|after| ("after", after)));
+    query.extend(args.event.map(|event| ("event", event.to_string())));
     let order: Value = service::get(&format!("{}/orders/{order_id}", place.projector), &query).await?;
     if output.json {
         output.object(&order)?;

@@ -50,7 +50,8 @@ pub(super) async fn run(args: TimelineArgs, place: &Place, output: Output) -> an
     Ok(Exit::Done.into())
 }
 
-fn row(entry: &Value, output: Output) -> Vec<String> {
+/// Time, service, event, how long after its cause, and what it says.
+pub(super) fn row(entry: &Value, output: Output) -> Vec<String> {
     let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
     let message_type = entry["type"].as_str().unwrap_or_default();
     let time =

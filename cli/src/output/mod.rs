@@ -49,6 +49,11 @@ impl Output {
         paint::paint(self.colour, tone, text)
     }
 
+    /// Whether data may be painted.
+    pub fn has_colours(&self) -> bool {
+        self.colour
+    }
+
     /// One line of data.
     pub fn line(&self, text: &str) {
         write(&mut io::stdout().lock(), text);
@@ -67,6 +72,19 @@ impl Output {
 
     pub fn note_toned(&self, tone: Tone, text: &str) {
         self.note(&paint::paint(self.colour_notes, tone, text));
+    }
+
+    /// A row of a table whose rows come one by one, so that its columns are as wide as somebody says.
+    pub fn row(&self, widths: &[usize], cells: &[String]) {
+        if !self.terminal {
+            return self.line(&cells.join("\t"));
+        }
+        let width = |index| widths.get(index).copied().unwrap_or_default();
+        let cells = cells.iter().enumerate().map(|(index, cell)| {
+            let space = " ".repeat(width(index).saturating_sub(paint::width(cell)));
+            format!("{cell}{space}")
+        });
+        self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 
     /// A table on a terminal, tab-separated rows without a head in a pipe. Cells may be painted.

@@ -1,5 +1,7 @@
 //! One line an event: time, place, whose, what, and what it says.
 
+use shared::contract::catalogue::label;
+
 use super::{Sighting, brief};
 use crate::output::{Output, ShortIds, Tone, clock};
 
@@ -31,7 +33,7 @@ impl Lines {
         let is_id = subject.len() == 36;
         let short = if is_id { self.ids.add(&subject) } else { clean(&subject) };
         self.subject_chars = self.subject_chars.max(short.chars().count().min(24));
-        let label = sighting.message_type().map_or_else(|| odd_label(sighting), |name| clean(label(name)));
+        let label = what(sighting);
         let since = self.since_last(&subject, raw.timestamp_ms);
         let (place_chars, subject_chars) = (self.place_chars, self.subject_chars);
         [
@@ -59,13 +61,9 @@ impl Lines {
     }
 }
 
-/// `fulfil.order.created.v2` -> `order.created`.
-pub fn label(message_type: &str) -> &str {
-    let name = message_type.strip_prefix("fulfil.").unwrap_or(message_type);
-    match name.rsplit_once(".v") {
-        Some((name, version)) if version.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => name,
-    }
+/// Its type in short, or what it is instead of one of our messages.
+pub fn what(sighting: &Sighting) -> String {
+    sighting.message_type().map_or_else(|| odd_label(sighting), |name| clean(label(name)))
 }
 
 /// Good news, bad news, a detour, or neither.

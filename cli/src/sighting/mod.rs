@@ -13,9 +13,10 @@ use shared::contract::{
     topics::Topic,
 };
 
-pub use brief::{brief, money};
+pub use brief::brief;
 pub use filter::Filter;
-pub use line::{Lines, label, tone};
+pub use line::{Lines, tone, what};
+pub use shared::contract::{brief::money, catalogue::label};
 
 /// What a record of `dead-letters` says became of a letter; `None` where it is the letter. Only a letter names the
 /// topic where it died: a header named like a status may be one of the dead message.

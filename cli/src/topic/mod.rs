@@ -1,8 +1,11 @@
-//! `fulfil topic`: the topics of the contract, and what passes on them.
+//! `fulfil topic`: the topics of the contract, what passes on them, and who is behind.
 
 mod ensure;
 mod list;
+mod lag;
+mod feed;
 mod watch;
+mod tui;
 
 use std::process::ExitCode;
 
@@ -24,7 +27,9 @@ enum TopicCommand {
     Ensure(ensure::EnsureArgs),
     /// Topics with their keys, partitions and messages
     List,
-    /// One line an event, as they come
+    /// How far consumer groups are behind, in messages and in time
+    Lag(lag::LagArgs),
+    /// One line an event, as they come, or a table on the screen
     Watch(watch::WatchArgs),
 }
 
@@ -33,6 +38,7 @@ pub async fn run(args: TopicArgs, output: Output) -> anyhow::Result<ExitCode> {
     match args.command {
         TopicCommand::Ensure(args) => ensure::run(&args, &place, output).await,
         TopicCommand::List => list::run(&place, output).await,
+        TopicCommand::Lag(args) => lag::run(args, &place, output).await,
         TopicCommand::Watch(args) => watch::run(args, &place, output).await,
     }
 }

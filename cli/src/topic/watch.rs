@@ -1,22 +1,25 @@
-//! `fulfil topic watch`: events as they come, one line each.
+//! `fulfil topic watch`: events as they come, one line each, or as a table on the screen.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use shared::contract::topics::{Key, Topic, partition_of};
 
+use super::{feed::Feed, tui};
 use crate::{
-    exit::{Exit, ended},
-    kafka::{From, Heard, Reader, sort_by_arrival},
+    exit::Exit,
+    kafka::{From, Reader},
     output::Output,
     place::Place,
     sighting::{Filter, Lines, Sighting},
 };
 
-/// What was there before is shown in the order of arrival over all topics; beyond that many it is streamed.
-const SORTED_MESSAGES_MAX: i64 = 20_000;
-
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil topic watch
+  fulfil topic watch --order 0198f3c2-5a10
+  fulfil topic watch payments.events --where 'type~declined' -o @-1h
+  fulfil topic watch --tui -o -100")]
 pub(super) struct WatchArgs {
     /// Which topics [default: all of events, stock, payments and dead letters; with --order those about orders]
     #[arg(value_name = "TOPIC", value_parser = topic)]
@@ -42,6 +45,9 @@ pub(super) struct WatchArgs {
     /// Stop at what is the end now instead of waiting for more
     #[arg(short, long)]
     exit: bool,
+    /// As a table on the whole screen: / filters, space pauses, enter shows a payload, q leaves
+    #[arg(long, conflicts_with_all = ["num", "exit"])]
+    tui: bool,
 }
 
 fn topic(name: &str) -> Result<Topic, String> {
@@ -50,40 +56,30 @@ fn topic(name: &str) -> Result<Topic, String> {
 }
 
 pub(super) async fn run(args: WatchArgs, place: &Place, output: Output) -> anyhow::Result<ExitCode> {
+    if args.tui {
+        tui::check(output)?;
+    }
     let order = match &args.order {
         Some(order) => Some(crate::order::resolve(order, place).await?.to_string()),
         None => None,
     };
     let mut watch = Watch { args, output, lines: Lines::default(), shown: 0, order };
-    let reader = watch.open(place).await?;
-    let sorts = reader.backlog() <= SORTED_MESSAGES_MAX;
-    let mut heard = reader.follow();
-    let mut backlog = sorts.then(Vec::new);
+    let mut feed = Feed::of(watch.open(place).await?);
+    if watch.args.tui {
+        return tui::run(feed, |sighting| watch.wants(sighting), output).await;
+    }
     loop {
-        let next = tokio::select! {
-            next = heard.recv() => next,
+        let fed = tokio::select! {
+            fed = feed.next() => fed?,
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted.into()),
         };
-        match (next, &mut backlog) {
-            (Some(Heard::Message(raw)), Some(backlog)) => backlog.push(raw),
-            (Some(Heard::Message(raw)), None) => watch.show(raw)?,
-            (Some(Heard::CaughtUp), _) => {
-                let mut messages = backlog.take().unwrap_or_default();
-                sort_by_arrival(&mut messages);
-                for raw in messages {
-                    watch.show(raw)?;
-                    if watch.is_done() {
-                        break;
-                    }
-                }
-                if watch.args.exit {
-                    return Ok(Exit::Done.into());
-                }
+        for raw in fed.messages {
+            watch.show(Sighting::of(raw))?;
+            if watch.is_done() {
+                break;
             }
-            (Some(Heard::Failed(error)), _) => return Err(ended(Exit::Failed, error)),
-            (None, _) => return Err(ended(Exit::Failed, "the reader stopped")),
         }
-        if watch.is_done() {
+        if watch.is_done() || fed.is_caught_up && watch.args.exit {
             return Ok(Exit::Done.into());
         }
     }
@@ -134,14 +130,16 @@ impl Watch {
         topics
     }
 
-    fn show(&mut self, raw: shared::contract::envelope::Raw) -> anyhow::Result<()> {
-        let sighting = Sighting::of(raw);
+    fn wants(&self, sighting: &Sighting) -> bool {
         let is_of_order = |order: &String| {
             sighting.order_id() == Some(order) || sighting.key().is_some_and(|key| key == order.as_str())
         };
-        if !self.order.as_ref().is_none_or(is_of_order)
-            || !self.args.filter.as_ref().is_none_or(|filter| filter.matches(&sighting))
-        {
+        self.order.as_ref().is_none_or(is_of_order)
+            && self.args.filter.as_ref().is_none_or(|filter| filter.matches(sighting))
+    }
+
+    fn show(&mut self, sighting: Sighting) -> anyhow::Result<()> {
+        if !self.wants(&sighting) {
             return Ok(());
         }
         self.shown += 1;

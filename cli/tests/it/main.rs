@@ -1,6 +1,8 @@
 //! The program from outside: what it prints, where, and with which code it ends.
 #![expect(clippy::unwrap_used, reason = "what a test builds its input with may fail it")]
 
+mod edit;
+mod letters;
 mod program;
 mod projector;
 mod topics;

@@ -55,17 +55,26 @@ fn a_schema_is_the_committed_one() {
 }
 
 #[test]
+fn the_asyncapi_document_is_the_committed_one() {
+    let document = fulfil(&["event", "schema", "--asyncapi"]);
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/asyncapi.json");
+    assert_eq!(document.stdout, std::fs::read(committed).unwrap());
+}
+
+#[test]
 fn the_ends_have_the_codes_of_the_contract() {
     for (arguments, code) in [
         (&["event", "types"][..], 0),
         (&["event", "types", "--nonsense"], 2),
         (&["nonsense"], 2),
         (&["event", "schema", "order.vanished"], 3),
+        (&["event", "schema"], 2),
         (&["event", "send", "stock.receive", "--set", "quantity=0", "-b", NOBODY], 4),
         (&["order", "get", "zz"], 2),
         (&["order", "get", "0198f3c2-5a10-7c31-9d44-0a4be1c25f01", "--projector", "http://127.0.0.1:1"], 7),
         (&["topic", "list", "-b", NOBODY, "-X", "partitioner=random"], 78),
         (&["topic", "list", "-b", NOBODY, "-X", "nonsense"], 2),
+        (&["topic", "watch", "--tui", "-b", NOBODY], 2),
         (&["dev", "up", "--dir", "/dev/null/none", "--env", "DATABASE_URL=postgres://elsewhere"], 2),
     ] {
         let ended = fulfil(arguments);
@@ -104,6 +113,35 @@ fn a_dry_run_sends_nothing_and_shows_all() {
         (event["specversion"].as_str(), event["type"].as_str()),
         (Some("1.0"), Some("fulfil.order.create.v2"))
     );
+}
+
+#[test]
+fn the_example_of_a_scenario_is_one() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/scenario.jsonl");
+    let shown = fulfil(&["event", "send", "-f", example, "--dry-run", "--json"]);
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    let events: Vec<Value> = lines(&shown).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), 5);
+    assert!(events.iter().all(|event| event.get("expect").is_none() && event.get("pause").is_none()));
+    assert_eq!(events[3]["data"]["order_id"], events[4]["data"]["order_id"]);
+}
+
+#[test]
+fn what_is_expected_of_nothing_or_shuffled_around_a_pause_is_a_mistake() {
+    for (input, arguments, problem) in [
+        ("", &["stock.receive", "--expect", "settled"][..], "none of these messages is about one"),
+        ("{\"pause\":\"2s\"}", &["-f", "-", "--shuffle"], "nothing to --shuffle"),
+        (
+            "{\"type\":\"order.cancel\",\"data\":{},\"expect\":\"settled\"}",
+            &["-f", "-"],
+            "line 1: expect is about",
+        ),
+        ("", &["order.create", "--expect", "shipped"], "shipped"),
+    ] {
+        let ended = fulfil_of(input, &[&["event", "send", "-b", NOBODY][..], arguments].concat());
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", said(&ended));
+        assert!(said(&ended).contains(problem), "{}", said(&ended));
+    }
 }
 
 #[test]
@@ -201,6 +239,32 @@ fn what_runs_is_listed_for_other_programs_too() {
         format!("{name}\t\t-\tstopped\t127.0.0.1:{port}\t{}", logs.join(format!("{name}.log")).display())
     };
     assert_eq!(lines(&listed), [server("kafka", 1), server("postgres", 3)]);
+}
+
+#[test]
+fn examples_come_before_the_options_in_help_and_manual() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let written = fulfil(&["man", folder.path().to_str().unwrap()]);
+    assert_eq!(written.status.code(), Some(0), "{}", said(&written));
+    for name in ["fulfil", "fulfil-order", "fulfil-order-create", "fulfil-event-send", "fulfil-dev-up"] {
+        let page = std::fs::read_to_string(folder.path().join(format!("{name}.1"))).unwrap();
+        assert!(page.contains(".SH NAME"), "{page}");
+    }
+    let page = std::fs::read_to_string(folder.path().join("fulfil-event-send.1")).unwrap();
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}: {page}"));
+    assert!(
+        at(".SH EXAMPLES") < at("fulfil event send order.create") && at(".SH EXAMPLES") < at(".SH OPTIONS")
+    );
+    assert!(at(".SH OPTIONS") < at("Exit codes"));
+    let top = fulfil(&["man"]);
+    assert!(lines(&top).contains(&".SH SUBCOMMANDS".to_owned()), "{:?}", lines(&top));
+
+    for arguments in [&["event", "send", "--help"][..], &["load", "run", "-h"]] {
+        let help = lines(&fulfil(arguments)).join("\n");
+        let at = |text: &str| help.find(text).unwrap_or_else(|| panic!("no {text}: {help}"));
+        assert!(at("Examples:") < at("Usage:") && at("Usage:") < at("Options:"), "{help}");
+        assert_eq!(help.matches("Examples:").count(), 1, "{help}");
+    }
 }
 
 #[test]

@@ -110,6 +110,34 @@ fn the_story_of_an_order_is_told_line_by_line() {
 }
 
 #[test]
+fn dead_letters_are_listed_by_what_is_wrong_and_those_that_are_done_with_are_left_out() {
+    let group = |fingerprint: &str, open: i64| {
+        let statuses =
+            json!({"dead": open, "failed-again": 0, "parked": 0, "redriven": 2 - open, "discarded": 0});
+        json!({
+            "fingerprint": fingerprint, "group": "order-service", "code": "invalid-json", "message": "no JSON",
+            "newest_id": ORDER, "letters": 2, "open": open, "statuses": statuses, "keys": 1,
+            "first_failed_at": "2026-11-24T10:00:00Z", "last_failed_at": "2026-11-24T10:00:00Z",
+            "trend": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1],
+        })
+    };
+    let answer = json!({"groups": [group("f1", 2), group("f2", 0)]});
+    let (url, asked) = answering(vec![(200, answer.clone()), (200, answer)]);
+    let listed = fulfil(&["dlq", "groups", "--group", "order-service", "--projector", &url]);
+    let listed = lines(&listed);
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let cells: Vec<&str> = listed[0].split('\t').collect();
+    assert_eq!(
+        cells[..8],
+        ["f1", "order-service", "invalid-json", "2", "2", "0", "1", "0,0,0,0,0,0,0,0,0,0,1,1"]
+    );
+    let all = lines(&fulfil(&["dlq", "groups", "--all", "--json", "--projector", &url]));
+    let second: Value = serde_json::from_str(&all[1]).unwrap();
+    assert_eq!(second, group("f2", 0));
+    assert_eq!(asked.join().unwrap()[0], "/dead-letters/groups?group=order-service");
+}
+
+#[test]
 fn an_answer_of_another_form_is_no_empty_list() {
     let (url, _) = answering(vec![(200, json!({"items": []}))]);
     let listed = fulfil(&["stock", "list", "--projector", &url]);

@@ -1,8 +1,15 @@
 //! Sending and watching on a real broker. Its topics are shared by all tests, so each looks for its own keys.
 
-use serde_json::Value;
+use std::time::Instant;
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+};
+use serde_json::{Value, json};
 use shared::{
     broker::{BrokerSettings, topics::ensure_topics},
+    contract::topics::Topic,
     testing,
 };
 
@@ -114,4 +121,54 @@ async fn a_partition_or_topic_that_is_not_there_is_not_found() {
     assert_eq!(ended.status.code(), Some(2));
     let ended = fulfil(&["event", "send", "stock.receive", "-p", "999", "--json", "-b", &broker]);
     assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
+}
+
+/// What stands in a row, and what it is about.
+fn of_lag(row: &Value) -> (&Value, &Value, &Value) {
+    (&row["topic"], &row["partition"], &row["messages"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_behind_by_what_it_has_not_committed_for_as_long_as_the_first_of_it_waits() {
+    let (broker, sku) = (broker().await, own_sku());
+    let (begun, set) = (Instant::now(), format!("sku={sku}"));
+    let sent = fulfil(&["event", "send", "stock.receive", "--set", &set, "-n", "5", "--json", "-b", &broker]);
+    let sent: Vec<Value> = lines(&sent).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let place = |index: usize| {
+        (sent[index]["partition"].as_i64().unwrap() as i32, sent[index]["offset"].as_i64().unwrap())
+    };
+    let (group, topic) = (format!("lag-{sku}"), Topic::InventoryCommands.name());
+    let commit = |partition: i32, next: i64| {
+        let consumer: BaseConsumer = BrokerSettings::new(&broker).reader(&group).create().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, partition, Offset::Offset(next)).unwrap();
+        consumer.commit(&offsets, CommitMode::Sync).unwrap();
+    };
+    let lag = |more: &[&str]| -> Vec<Value> {
+        let shown = fulfil(&[&["topic", "lag", "--json", "-b", &broker], more].concat());
+        assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+        lines(&shown).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let ((partition, offset), (_, last)) = (place(2), place(4));
+    commit(partition, offset);
+    let shown = lag(&["--group", &group]);
+    let [total, row] = shown.as_slice() else { panic!("{shown:?}") };
+    assert_eq!(of_lag(row), (&json!(topic), &json!(partition), &total["messages"]));
+    assert_eq!((&total["topic"], &total["group"]), (&Value::Null, &json!(group)));
+    // Other tests write there, too.
+    assert!(total["messages"].as_i64().unwrap() > last - offset, "{total}");
+    assert_eq!(row["end"].as_i64().unwrap() - offset, row["messages"].as_i64().unwrap());
+    let (seconds, elapsed) = (total["seconds"].as_f64().unwrap(), begun.elapsed().as_secs_f64());
+    assert!(0.0 < seconds && seconds <= elapsed + 1.0, "{seconds} s of {elapsed} s");
+    // Among all groups, totals first.
+    let all = lag(&[]);
+    let of_partitions = all.iter().position(|row| row["topic"].is_string()).unwrap();
+    assert!(all[of_partitions..].iter().all(|row| row["topic"].is_string()));
+    assert!(all[..of_partitions].iter().any(|row| row["group"] == json!(group)));
+
+    commit(partition, row["end"].as_i64().unwrap() + 1_000);
+    let level = &lag(&["--group", &group])[0];
+    assert_eq!((&level["messages"], &level["seconds"]), (&json!(0), &json!(0.0)));
+    let nobody = fulfil(&["topic", "lag", "--group", "nobody", "-b", &broker]);
+    assert_eq!(nobody.status.code(), Some(3), "{}", said(&nobody));
 }

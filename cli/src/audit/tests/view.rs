@@ -140,6 +140,23 @@ fn levels_that_the_topics_do_not_make_are_seen() {
 }
 
 #[test]
+fn sums_that_the_orders_do_not_make_are_seen() {
+    let mut world = viewed();
+    let sold = view(&mut world).rows.sales.values_mut().next().unwrap();
+    sold.orders += 1;
+    let made = sold.orders - 1;
+    let detail = format!("sale.orders is {}, and the topics make {made}", made + 1);
+    assert_eq!(said(&world, "all skus ever EUR"), detail);
+    let mut uncounted = viewed();
+    view(&mut uncounted).rows.pace.clear();
+    let found = audit(&uncounted, &QUIET);
+    assert!(
+        !found.is_empty() && found.iter().all(|found| found.detail.starts_with("pace has no row of it")),
+        "{found:#?}"
+    );
+}
+
+#[test]
 fn a_dead_letter_that_the_topics_do_not_have_so_is_seen() {
     let mut world = viewed();
     let row: &mut LetterRow = view(&mut world).rows.letters.values_mut().next().unwrap();
@@ -164,6 +181,7 @@ fn a_view_is_compared_as_far_as_it_has_read_and_must_have_read_all_when_all_is_q
     let rows = &mut view(&mut behind).rows;
     (rows.orders, rows.stocks) = Default::default();
     (rows.letters, rows.timeline) = Default::default();
+    (rows.sales, rows.pace) = Default::default();
     view(&mut behind).wanted.clear();
     assert_eq!(audit(&behind, &Rules::default()), []);
     assert!(!behind.is_quiet());
