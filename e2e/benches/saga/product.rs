@@ -7,16 +7,30 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use chrono::{DateTime, Utc};
 use cli::{
     dev::{self, Options, Ports, Status},
     exit::Exit,
 };
+use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::run::Run;
+use crate::{results::Rebuilt, run::Run};
 
 /// A broker is as fast as it gets after some hundred thousand requests, of which many orders at once make few.
 const WARM_UP: [&str; 4] = ["--rate", "150/s", "--duration", "60s"];
+
+#[derive(Deserialize)]
+struct Projections {
+    second: Second,
+}
+
+#[derive(Deserialize)]
+struct Second {
+    begun_at: DateTime<Utc>,
+    filled_at: DateTime<Utc>,
+    messages: u64,
+}
 
 pub(crate) struct Product {
     dir: PathBuf,
@@ -87,6 +101,28 @@ impl Product {
             bail!("fulfil load run {} ended with {}: {told}", arguments.join(" "), output.status);
         }
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Fills a second view from the topics' beginning, and drops it again.
+    pub(crate) async fn rebuild(&self) -> anyhow::Result<Rebuilt> {
+        self.projection(&["rebuild", "--wait"]).await?;
+        let status: Projections = serde_json::from_slice(&self.projection(&["status", "--json"]).await?)?;
+        self.projection(&["drop", "--yes"]).await?;
+        let Second { begun_at, filled_at, messages } = status.second;
+        Ok(Rebuilt { messages, seconds: (filled_at - begun_at).as_seconds_f64() })
+    }
+
+    async fn projection(&self, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+        let mut command = Command::new(&self.program);
+        command.arg("projection").args(arguments).arg("--dir").arg(&self.dir).kill_on_drop(true);
+        let output = command.stderr(Stdio::inherit()).output().await?;
+        ensure!(
+            output.status.success(),
+            "fulfil projection {} ended with {}",
+            arguments.join(" "),
+            output.status
+        );
+        Ok(output.stdout)
     }
 
     /// Batches that a service gave up because another replica had the partition, since each process began.

@@ -28,6 +28,8 @@ pub(crate) struct Results {
     pub(crate) http: Paced,
     pub(crate) load: LoadSweep,
     pub(crate) log: LogSweep,
+    /// Of those logs, at their end.
+    pub(crate) rebuilt: Option<Rebuilt>,
     pub(crate) ratios: Vec<Ratio>,
     /// Of the runs with two replicas, after the group was settled.
     pub(crate) fenced_batches: u64,
@@ -68,6 +70,13 @@ pub(crate) struct LogStep {
     pub(crate) orders_before: usize,
     pub(crate) saturated: Run,
     pub(crate) paced: Run,
+}
+
+/// The view made anew from the topics' beginning, with its indexes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Rebuilt {
+    pub(crate) messages: u64,
+    pub(crate) seconds: f64,
 }
 
 /// The same with one thing changed.

@@ -55,7 +55,10 @@ pub(crate) async fn sweep(
     })
     .await?;
     let moderate = (MODERATE * saturated_rate(&rounds)).round().max(1.0);
-    let log = Product::with(dir, async |product| log_sweep(product, moderate, extent).await).await?;
+    let (log, rebuilt) = Product::with(dir, async |product| {
+        Ok((log_sweep(product, moderate, extent).await?, product.rebuild().await?))
+    })
+    .await?;
     let (ratios, fenced_batches) = Product::with(dir, async |product| ratios(product, amount).await).await?;
     Ok(Results {
         command,
@@ -69,6 +72,7 @@ pub(crate) async fn sweep(
         http,
         load,
         log,
+        rebuilt: Some(rebuilt),
         ratios,
         fenced_batches,
     })

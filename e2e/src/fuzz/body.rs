@@ -9,7 +9,9 @@ use order_service::Orders;
 use payment_service::{Payments, domain::record};
 use projector::{
     commands::Commands,
-    http::App,
+    consumers::Consumers,
+    http::{App, Projections},
+    live::Live,
     project::{lag::Lag, waiters::Waiters},
     read_model::reads::Reads,
     view::awaiting::Limits,
@@ -17,9 +19,11 @@ use projector::{
 use shared::{
     broker::BrokerSettings,
     consumer::console,
+    contract::envelope::Mode,
     decider::{Decider, FoldedStreams, Streams, Told, Via},
     engine::inbox::{self, Answer, Asked, Unanswered},
     http::{self, Readiness},
+    shutdown,
     telemetry::Metrics,
     testing::memory,
 };
@@ -28,7 +32,7 @@ use tower::ServiceExt;
 
 use super::frame::Frame;
 
-const ROUTES: u8 = 9;
+const ROUTES: u8 = 10;
 /// Where nobody listens.
 const NOWHERE: &str = "127.0.0.1:1";
 
@@ -58,6 +62,7 @@ pub fn run(input: &[u8]) {
         6 => format!("/dead-letters/{key}/redrive"),
         7 => format!("/dead-letters/{key}/discard"),
         8 => "/consumer/resume".to_owned(),
+        9 => "/send".to_owned(),
         _ => {
             let _ = serde_json::from_slice::<record::Said>(&frame.value);
             let _ = serde_json::from_slice::<record::Record>(&frame.value);
@@ -110,13 +115,22 @@ fn loop_that_is_gone() -> Router {
 }
 
 fn view_that_is_away() -> App {
-    let commands = Commands::new(&BrokerSettings::new(NOWHERE));
+    let (broker, database_url) =
+        (BrokerSettings::new(NOWHERE), format!("postgres://projector@{NOWHERE}/projector"));
+    let commands = Commands::new(&broker);
     App {
-        reads: Reads::new(&format!("postgres://projector@{NOWHERE}/projector")),
+        reads: Reads::new(&database_url),
         waiters: Waiters::default(),
         lag: Lag::new(chrono::DateTime::UNIX_EPOCH),
         limits: Limits { completion: Duration::ZERO, compensation: Duration::ZERO },
         commands: commands.unwrap_or_else(|error| panic!("no producer: {error}")),
+        projections: Projections::new(&database_url, &broker),
+        bulk: Default::default(),
+        mode: Mode::Development,
+        live: Live::default(),
+        shutdown: shutdown::manual().1,
+        consumers: Consumers::new(&broker, &[]),
+        overviews: Default::default(),
     }
 }
 

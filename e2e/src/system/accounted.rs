@@ -35,6 +35,8 @@ impl System {
             .seen
             .on(Topic::DeadLetters)
             .iter()
+            // What became of a letter says nothing of where its message was, and is of the letter.
+            .filter(|raw| raw.headers.text(header::TOPIC).is_some())
             .filter(|raw| !id(raw).is_some_and(|id| wanted.contains_key(&id)) && !is_of_nobody(raw, load))
             .filter(|raw| self.died(raw).is_none_or(|died| died.timestamp_ms >= load.begun_ms))
             .map(|raw| format!("{:?}", raw.headers))

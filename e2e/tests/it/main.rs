@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its case fails")]
 
 mod readme;
+mod page;
 mod promises;
 mod samples;
 mod planted;
@@ -15,5 +16,6 @@ mod faults;
 mod simulation;
 mod system;
 mod crash_matrix;
+mod browser;
 mod chaos;
 mod cluster;

@@ -1,6 +1,6 @@
 //! The README does not lie: its table is drawn from the choreography, and its commands are run.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{env, fs, path::PathBuf, process::Output, time::Duration};
 
 use e2e::system::{System, programs, until};
 use shared::choreography::Choreography;
@@ -44,11 +44,12 @@ async fn the_commands_of_the_readme_work() {
     let replaced = [
         ("curl ", "curl --fail --show-error ".to_owned()),
         ("--wait ", "--timeout 5m --wait ".to_owned()),
+        ("--within 2m", "--within 5m".to_owned()),
+        ("deploy/", format!("{}/", file("deploy").display())),
         ("127.0.0.1:9092", system.status.kafka.clone()),
         ("127.0.0.1:8081", http("order-service")),
         ("127.0.0.1:8080", http("projector")),
     ];
-    let path = format!("{}:{}", programs().display(), env::var("PATH").unwrap());
     for block in blocks {
         if block.contains("kcat") && !has("kcat") {
             eprintln!("skipped: there is no kcat on this machine");
@@ -69,16 +70,7 @@ async fn the_commands_of_the_readme_work() {
                 async || system.get("projector", "/stock/SKU-1").await.status.is_success().then_some(());
             until("the view to know SKU-1", VIEW_LIMIT, known).await;
         }
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &script])
-            .env("PATH", &path)
-            .env("KAFKA_BOOTSTRAP_SERVERS", &system.status.kafka)
-            .env("FULFIL_ORDER_SERVICE", http("order-service"))
-            .env("FULFIL_INVENTORY_SERVICE", http("inventory-service"))
-            .env("FULFIL_PROJECTOR", http("projector"))
-            .output()
-            .await
-            .unwrap();
+        let output = typed(&system, &script).await;
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{script}\nended with {}:\n{said}", output.status);
         if makes_an_order {
@@ -86,6 +78,21 @@ async fn the_commands_of_the_readme_work() {
             assert_eq!(system.end(id.trim().parse().unwrap()).await, "completed");
         }
     }
+}
+
+/// In a shell that finds our programs, and whose programs find the system.
+pub(crate) async fn typed(system: &System, script: &str) -> Output {
+    let http = |name: &str| &system.service(name).http;
+    Command::new("bash")
+        .args(["-euo", "pipefail", "-c", script])
+        .env("PATH", format!("{}:{}", programs().display(), env::var("PATH").unwrap()))
+        .env("KAFKA_BOOTSTRAP_SERVERS", &system.status.kafka)
+        .env("FULFIL_ORDER_SERVICE", http("order-service"))
+        .env("FULFIL_INVENTORY_SERVICE", http("inventory-service"))
+        .env("FULFIL_PROJECTOR", http("projector"))
+        .output()
+        .await
+        .unwrap()
 }
 
 fn has(program: &str) -> bool {
