@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 fulfil := $(CARGO_TARGET_DIR)/debug/fulfil
 
-.PHONY: help setup build demo test crash-matrix chaos cluster simulation upgrade long fuzz planted-bugs bench bench-sweeps bench-micro e2e-compose servers servers-down check
+.PHONY: help setup build demo test crash-matrix chaos cluster simulation upgrade long fuzz planted-bugs bench bench-sweeps bench-micro e2e-compose servers servers-down alerts check
 
 help: ## What there is
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -22,7 +22,8 @@ demo: build ## Start everything and walk one order down each path
 	$(fulfil) demo
 
 # Most tests wait for a server or another process for most of their time, so more of them run than there are cores.
-test: setup ## Run all tests against servers of their own
+test: ## Run all tests against servers of their own
+	@deploy/setup browser
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} deploy/with-servers cargo test --workspace
 
 crash-matrix: setup ## Kill, fail and stall every process at every boundary (FULFIL_CRASH_MATRIX=relay: those of the relay)
@@ -45,7 +46,7 @@ upgrade: setup ## Replace services by a next build of themselves under load, the
 
 # Tests that FULFIL_LONG makes long: the rows of e2e/README.md that say so.
 long_rows := positions_are_gapless_whatever snapshot_held dumps_hold_a_snapshot while_kafka_is_away minutes_doubles_and_buries rebalances_all_the_time \
-	a_crowd_of_slow a_backlog_of_a_million nothing_but_poison
+	a_crowd_of_slow a_backlog_of_a_million nothing_but_poison of_a_large_view
 
 long: setup ## Have the failures that last for minutes in full, some hours (LONG=rebalances: those with that in their name)
 	FULFIL_LONG=1 deploy/with-servers cargo test --workspace --test it -- --include-ignored --nocapture --test-threads 1 $(or $(LONG),$(long_rows))
@@ -75,6 +76,9 @@ servers: build ## Start Kafka and Postgres for running single tests by hand
 
 servers-down: ## Stop those again
 	@$(fulfil) dev down --wipe --dir .servers/test
+
+alerts: setup ## Check that each alert of deploy/prometheus fires where it should
+	deploy/check-alerts
 
 check: setup ## Format and lints
 	cargo fmt --all --check
