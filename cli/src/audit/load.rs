@@ -65,8 +65,12 @@ impl Sources {
 pub async fn load(sources: &Sources) -> anyhow::Result<World> {
     let mut world = World { now: chrono::Utc::now(), ..World::default() };
     for (service, url) in &sources.databases {
-        let (log, view) =
-            database(service, url).await.with_context(|| format!("the database of {service}"))?;
+        let (log, view) = loop {
+            let read = database(service, url).await.with_context(|| format!("the database of {service}"))?;
+            if let Some(read) = read {
+                break read;
+            }
+        };
         world.services.push(log);
         world.view = world.view.or(view);
     }
@@ -97,7 +101,9 @@ pub async fn load_quiet(sources: &Sources, timeout: Duration) -> anyhow::Result<
     }
 }
 
-async fn database(service: &str, url: &str) -> anyhow::Result<(ServiceLog, Option<View>)> {
+/// `None` where the view that served gave way to another one meanwhile: a name is looked up anew by each statement, so rows
+/// of both may have been read.
+async fn database(service: &str, url: &str) -> anyhow::Result<Option<(ServiceLog, Option<View>)>> {
     let is_projector = service == intake::GROUP;
     let mut connection = if is_projector {
         // What waits in the projector is the view's.
@@ -111,6 +117,7 @@ async fn database(service: &str, url: &str) -> anyhow::Result<(ServiceLog, Optio
     let patience =
         "set local idle_in_transaction_session_timeout = '60s'; set local statement_timeout = '60s'";
     sqlx::raw_sql(patience).execute(&mut connection).await?;
+    let view_before = which_view(&mut connection).await?;
     let mut log = ServiceLog { service: service.to_owned(), ..ServiceLog::default() };
     log.published = log::cursor(&mut connection, Lane::Events).await?;
     loop {
@@ -133,7 +140,13 @@ async fn database(service: &str, url: &str) -> anyhow::Result<(ServiceLog, Optio
         log.snapshots = log::snapshots(&mut connection, fingerprint).await?;
     }
     let view = if is_projector { Some(whole(&mut connection).await?) } else { None };
-    Ok((log, view))
+    let is_one = which_view(&mut connection).await? == view_before;
+    Ok(is_one.then_some((log, view)))
+}
+
+/// The table itself, whatever its schema is called; none in the database of a service.
+async fn which_view(connection: &mut PgConnection) -> anyhow::Result<Option<i64>> {
+    Ok(sqlx::query_scalar("select to_regclass('projection')::oid::int8").fetch_one(connection).await?)
 }
 
 async fn letter_ids(connection: &mut PgConnection) -> anyhow::Result<Vec<Uuid>> {

@@ -30,7 +30,8 @@ fn the_saga_table_is_drawn_from_the_choreography() {
 }
 
 /// What a reader types goes to the system of the tests: its addresses take the place of the usual ones, waits last as long
-/// as a slow machine needs, and curl fails where it is refused.
+/// as a slow machine needs, curl fails where it is refused, and of thousands there are hundreds, since each test that shares
+/// the system reads all of it at its end.
 #[tokio::test]
 async fn the_commands_of_the_readme_work() {
     let system = System::shared().await;
@@ -45,6 +46,8 @@ async fn the_commands_of_the_readme_work() {
         ("curl ", "curl --fail --show-error ".to_owned()),
         ("--wait ", "--timeout 5m --wait ".to_owned()),
         ("--within 2m", "--within 5m".to_owned()),
+        ("-n 1000 ", "-n 100 ".to_owned()),
+        ("--orders 2000", "--orders 200".to_owned()),
         ("deploy/", format!("{}/", file("deploy").display())),
         ("127.0.0.1:9092", system.status.kafka.clone()),
         ("127.0.0.1:8081", http("order-service")),

@@ -16,6 +16,11 @@ use super::{
 const LOCK: i64 = 3;
 /// Lock 4: which view is which.
 const PLACES: i64 = 4;
+/// What the name of a schema that nobody needs any more begins with.
+const GIVEN_UP: &str = "given_up_";
+
+/// Postgres, Appendix A: undefined_table.
+const NO_TABLE: &str = "42P01";
 
 /// Runs in a row that began and committed nothing. What a process died of kills whoever serves, too, so that is enough.
 pub const STARTS_MAX: i32 = 3;
@@ -84,7 +89,13 @@ pub async fn find(connection: &mut PgConnection) -> Result<Option<Projection>, S
     if !is_there(connection).await? {
         return Ok(None);
     }
-    Ok(Some(row(connection, SECOND).await?).filter(|second| second.wanted != Wanted::Serve))
+    match row(connection, SECOND).await {
+        // Given up since we looked.
+        Err(StoreError::Refused(sqlx::Error::Database(error))) if error.code().as_deref() == Some(NO_TABLE) => {
+            Ok(None)
+        }
+        second => Ok(Some(second?).filter(|second| second.wanted != Wanted::Serve)),
+    }
 }
 
 async fn is_there(connection: &mut PgConnection) -> Result<bool, StoreError> {
@@ -110,7 +121,10 @@ pub async fn lock(connection: &mut PgConnection) -> Result<bool, StoreError> {
 
 /// Makes an empty one, without the indexes that filling it does not need. Whoever calls it has the lock.
 pub async fn begin(url: &str, connection: &mut PgConnection) -> anyhow::Result<()> {
-    drop_schema(connection).await?;
+    let mut transaction = connection.begin().await?;
+    hold_places(&mut transaction).await?;
+    give_up(&mut transaction).await?;
+    transaction.commit().await?;
     migrate_schema(url, SECOND).await?;
     let mut transaction = connection.begin().await?;
     for Index { name, .. } in indexes(&mut transaction, SECOND).await? {
@@ -132,15 +146,49 @@ pub async fn drop(connection: &mut PgConnection, begun_at: Timestamp) -> Result<
     hold_places(&mut transaction).await?;
     let is_meant = find(&mut transaction).await?.is_some_and(|second| second.begun_at == begun_at);
     if is_meant {
-        drop_schema(&mut transaction).await?;
+        give_up(&mut transaction).await?;
     }
     transaction.commit().await?;
     Ok(is_meant)
 }
 
-async fn drop_schema(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let sql = format!("drop schema if exists {SECOND} cascade");
+/// At once, also where somebody reads it, such as a dump: its tables go later ([`drop_given_up`]).
+async fn give_up(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let sql = format!(
+        "do $$
+         declare
+           given_up text;
+         begin
+           select '{GIVEN_UP}' || oid into given_up
+           from pg_namespace
+           where nspname = '{SECOND}';
+           if found then
+             execute format('alter schema {SECOND} rename to %I', given_up);
+           end if;
+         end $$"
+    );
     sqlx::query(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}
+
+/// Drops the views that were given up, but for those that somebody still reads. To be called again.
+pub async fn drop_given_up(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let schemas: Vec<String> = sqlx::query_scalar(
+        "select quote_ident(nspname) from pg_namespace where starts_with(nspname, $1) order by oid",
+    )
+    .bind(GIVEN_UP)
+    .fetch_all(&mut *connection)
+    .await?;
+    for schema in schemas {
+        let mut transaction = connection.begin().await?;
+        sqlx::query("set local lock_timeout = '100ms'").execute(&mut *transaction).await?;
+        let sql = format!("drop schema if exists {schema} cascade");
+        match sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await.map_err(StoreError::from) {
+            Ok(_) => transaction.commit().await?,
+            Err(error) if error.is_infrastructure() => transaction.rollback().await?,
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 

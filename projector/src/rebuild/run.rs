@@ -36,6 +36,8 @@ use crate::{
 
 /// How often we look whether there is something to do, and what is wanted.
 const WATCH: Duration = Duration::from_millis(250);
+/// How often we look whether somebody has stopped reading a view that was given up.
+const SWEEP: Duration = Duration::from_secs(5);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(2);
 /// While the served view is further behind than that, it goes first.
@@ -76,7 +78,12 @@ impl Rebuild {
     /// Does what there is to do, to its end.
     async fn attend(&self, wake_relay: &(impl Fn() + Sync), shutdown: &Shutdown) -> anyhow::Result<()> {
         let mut control = schema::connection(&self.database_url, "projector-rebuild", SECOND).await?;
+        let mut swept = None;
         while !shutdown.is_requested() {
+            if swept.is_none_or(|at: Instant| at.elapsed() > SWEEP) {
+                second::drop_given_up(&mut control).await?;
+                swept = Some(Instant::now());
+            }
             let second = log::answered(second::find(&mut control)).await?;
             if second.is_some_and(|second| second.is_followed())
                 && log::answered(second::lock(&mut control)).await?

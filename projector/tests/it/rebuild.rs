@@ -84,9 +84,14 @@ impl Views {
         }
     }
 
+    /// Once whoever filled the one before has left it.
     async fn begin(&mut self) {
         let connection = &mut self.database.connection;
-        assert!(second::lock(connection).await.unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !second::lock(connection).await.unwrap() {
+            assert!(Instant::now() < deadline, "whoever filled it does not leave it");
+            sleep(Duration::from_millis(20)).await;
+        }
         second::begin(&self.database.url, connection).await.unwrap();
         sqlx::query("select pg_advisory_unlock_all()").execute(connection).await.unwrap();
     }
@@ -404,11 +409,6 @@ async fn one_that_is_dropped_while_it_is_filled_is_left_and_the_next_one_is_fill
     views.publish(&first).await;
     for _ in 0..2 {
         views.drop().await;
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !second::lock(&mut views.database.connection).await.unwrap() {
-            assert!(Instant::now() < deadline, "whoever filled it does not leave it");
-            sleep(Duration::from_millis(20)).await;
-        }
         views.begin().await;
         if views.filling.is_none() {
             views.start();
@@ -422,6 +422,33 @@ async fn one_that_is_dropped_while_it_is_filled_is_left_and_the_next_one_is_fill
 }
 
 /// As after an upgrade to a build that is stricter than the one that it was redriven with.
+#[tokio::test]
+async fn one_that_somebody_reads_is_out_of_the_way_at_once_and_gone_when_it_is_read() {
+    let mut views = Views::new().await;
+    let (messages, _) = halves(7);
+    views.publish(&messages).await;
+    views.fill().await;
+    let mut dump = schema::connection(&views.database.url, "dump", schema::SECOND).await.unwrap();
+    let mut reading = dump.begin().await.unwrap();
+    let read: i64 =
+        sqlx::query_scalar("select count(*) from order_view").fetch_one(&mut *reading).await.unwrap();
+    assert!(read > 0);
+    views.drop().await;
+    assert!(views.second().await.is_none());
+    views.stop().await;
+    views.fill().await;
+    views.drop().await;
+    views.stop().await;
+    let given_up = "select count(*) from pg_namespace where starts_with(nspname, 'given_up_')";
+    let mut left = async || {
+        second::drop_given_up(&mut views.database.connection).await.unwrap();
+        sqlx::query_scalar::<_, i64>(given_up).fetch_one(&mut views.database.connection).await.unwrap()
+    };
+    assert_eq!(left().await, 1, "the one that is read");
+    reading.rollback().await.unwrap();
+    assert_eq!(left().await, 0);
+}
+
 #[tokio::test]
 async fn a_redriven_message_that_cannot_be_read_any_more_waits_by_itself_and_keeps_nobody() {
     let (messages, _) = with_a_broken_confirmation();

@@ -50,6 +50,8 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 pub fn failed(error: &KafkaError, reason: &str) {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::Fatal) => error!(target: TARGET, %error, "{reason}"),
+        // What a reader that wants to hear of ends asked for.
+        Some(RDKafkaErrorCode::PartitionEOF) => {}
         // Once a broker connection; the log line of the connection has said it already.
         Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve) => {
             debug!(target: TARGET, %error, "{reason}");
