@@ -159,3 +159,33 @@ async fn letter_ids(connection: &mut PgConnection) -> anyhow::Result<Vec<Uuid>> 
         ids.extend(dead.map(|letter| letter.record.letter_id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::testing;
+    use sqlx::Connection;
+
+    use super::*;
+
+    /// In the middle of it: the audit waits for a table, and before it gets it the schemas are renamed, as a switch does it.
+    #[tokio::test]
+    async fn rows_of_two_views_are_not_taken_for_those_of_one() {
+        let url = testing::database().await;
+        schema::migrate(&url).await.unwrap();
+        schema::migrate_schema(&url, schema::SECOND).await.unwrap();
+        let mut operator = schema::connection(&url, "operator", schema::SERVED).await.unwrap();
+        testing::be_patient(&mut operator).await;
+        let mut holding = operator.begin().await.unwrap();
+        sqlx::query("lock table timeline").execute(&mut *holding).await.unwrap();
+        let reading = tokio::spawn(async move { database(intake::GROUP, &url).await });
+        let waits = "select exists (select from pg_locks where not granted and relation = 'timeline'::regclass)";
+        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut *holding).await.unwrap() {
+            assert!(!reading.is_finished(), "it did not come to the timeline");
+            sleep(Duration::from_millis(10)).await;
+        }
+        let renamed = "alter schema view rename to x; alter schema second rename to view; alter schema x rename to second";
+        sqlx::raw_sql(renamed).execute(&mut *holding).await.unwrap();
+        holding.commit().await.unwrap();
+        assert!(reading.await.unwrap().unwrap().is_none());
+    }
+}
