@@ -61,7 +61,7 @@ pub(super) struct SendArgs {
     /// Such as order.create; of bare payloads with -f
     #[arg(value_name = "TYPE", required_unless_present = "file")]
     name: Option<String>,
-    /// A field of the payload: lines[0].sku=SKU-1. {n} is the number of the message, {uuid} a new id
+    /// A field of the payload: lines[0].sku=SKU-1. In it n in braces is the number of the message, uuid in braces a new id
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<Assignment>,
     /// The message key, and the id in the payload [default: a new order id, or the sku]
