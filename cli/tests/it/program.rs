@@ -137,6 +137,12 @@ fn what_is_expected_of_nothing_or_shuffled_around_a_pause_is_a_mistake() {
             "line 1: expect is about",
         ),
         ("", &["order.create", "--expect", "shipped"], "shipped"),
+        ("", &["order.create", "--bad", "--expect", "completed"], "--bad"),
+        (
+            "{\"type\":\"order.cancel\",\"data\":{\"order_id\":\"{a}\",\"by\":\"customer\"},\"expect\":\"settled\"}",
+            &["-f", "-", "--bad"],
+            "--bad spoils the messages",
+        ),
     ] {
         let ended = fulfil_of(input, &[&["event", "send", "-b", NOBODY][..], arguments].concat());
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", said(&ended));
