@@ -63,6 +63,15 @@ struct Served {
     begun_at: String,
     build: Option<String>,
     lag_ms: i64,
+    /// Orders of which it said something else than their topics.
+    drift: Vec<Drift>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Drift {
+    order_id: String,
+    found_at: String,
+    what: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
