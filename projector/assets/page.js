@@ -23,10 +23,20 @@
   }, 500);
   document.addEventListener("htmx:before:swap", (event) => { if (busy()) event.preventDefault(); });
 
+  // Whoever speaks to the machine types letters unawares, so the keys can be switched off. Storage may be forbidden: then it
+  // is for this screen alone.
+  const keys = document.getElementById("keys");
+  const [listens, kept] = [keys.querySelector("input"), "fulfil.keys"];
+  try { listens.checked = localStorage.getItem(kept) !== "off"; } catch { /* They are on. */ }
+  listens.addEventListener("change", () => {
+    try { localStorage.setItem(kept, listens.checked ? "on" : "off"); } catch { /* As said. */ }
+  });
+  keys.hidden = false;
+
   // Keys: / finds, j and k go from row to row, g and a letter goes to a screen.
   let went = 0;
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || types(event.target)) return;
+    if (!listens.checked || event.ctrlKey || event.metaKey || event.altKey || types(event.target)) return;
     if (event.key === "/") {
       event.preventDefault();
       document.querySelector("input[type=search]").focus();

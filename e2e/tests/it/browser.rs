@@ -171,6 +171,21 @@ impl Visit<'_> {
         self.until("document.activeElement === document.querySelector('[data-row]')").await;
         self.page.press("/").await.unwrap();
         self.until("document.activeElement.type === 'search'").await;
+        // Switched off they do nothing, on the next screen too.
+        let switched = "document.querySelector('#keys input')";
+        self.open("/").await;
+        self.click("#keys summary").await;
+        self.click("#keys input").await;
+        self.until(&format!("!{switched}.checked")).await;
+        self.open("/orders").await;
+        self.page.press("j").await.unwrap();
+        self.page.press("/").await.unwrap();
+        assert_eq!(self.page.eval("document.activeElement.tagName").await.unwrap(), json!("BODY"));
+        self.click("#keys summary").await;
+        self.click("#keys input").await;
+        self.page.eval("document.activeElement.blur()").await.unwrap();
+        self.page.press("j").await.unwrap();
+        self.until("document.activeElement === document.querySelector('[data-row]')").await;
     }
 
     async fn orders_are_found_and_do_not_move_while_they_are_read(&mut self) {
