@@ -286,6 +286,10 @@ impl Visit<'_> {
         // Of one hour there is no line to be drawn.
         self.open("/").await;
         self.until("document.querySelector('.uplot canvas')").await;
+        self.until(
+            "[...document.querySelectorAll('.u-marker')].some((mark) => mark.style.borderStyle === 'dashed')",
+        )
+        .await;
         self.open("/consumers").await;
         for group in ["order-service", "inventory-service", "payment-service", "projector"] {
             self.says("main", group).await;

@@ -221,6 +221,28 @@ async fn a_letter_names_what_waits_behind_it_as_far_as_this_database_knows() {
 }
 
 #[tokio::test]
+async fn lines_of_a_figure_differ_not_by_colour_alone() {
+    let mut api = Api::new().await;
+    take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;
+    let html = api.screen("/").await;
+    let style = api.browse("/assets/style.css").await.text;
+    let lines: BTreeSet<&str> =
+        attributes(&html, "class").into_iter().filter(|class| class.starts_with("line-")).collect();
+    assert!(lines.len() > 2, "{lines:?}");
+    let dash = |line: &str| {
+        let rule = style.split(&format!(".plot .{line} {{ stroke-dasharray: ")).nth(1);
+        rule.map_or("none", |rule| rule.split(';').next().unwrap())
+    };
+    let dashes: BTreeSet<&str> = lines.iter().map(|line| dash(line)).collect();
+    assert_eq!(dashes.len(), lines.len(), "{dashes:?}");
+    assert!(
+        html.contains(
+            "<svg class=\"key\" viewBox=\"0 0 30 8\" aria-hidden=\"true\"><polyline class=\"line-1\""
+        )
+    );
+}
+
+#[tokio::test]
 async fn what_has_no_screen_is_answered_as_ever_and_what_a_form_sends_empty_is_not_asked_for() {
     let mut api = Api::new().await;
     take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;
