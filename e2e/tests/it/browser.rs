@@ -262,6 +262,19 @@ impl Visit<'_> {
         self.says("#listening", "paused, [1-9]\\d* more").await;
         assert_eq!(self.number("document.querySelectorAll('#events tr').length").await, rows);
         self.page.eval("window.top_row = document.querySelector('#events tr')").await.unwrap();
+        // On the screen each time, and spoken now and then.
+        self.page
+            .eval(
+                "{ window.spoken = 0; window.shown = 0;
+                     const count = (id, name) => new MutationObserver(() => { window[name] += 1; })
+                       .observe(document.getElementById(id), { childList: true });
+                     count('spoken', 'spoken'); count('listening', 'shown'); }",
+            )
+            .await
+            .unwrap();
+        self.until("window.shown > 10").await;
+        assert!(self.number("window.spoken").await * 3 < self.number("window.shown").await);
+        self.until("/paused/.test(document.querySelector('[role=status]#spoken').textContent)").await;
         self.click("#pause").await;
         self.until("document.querySelector('#events tr') !== window.top_row").await;
     }
