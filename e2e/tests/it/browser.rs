@@ -289,6 +289,18 @@ impl Visit<'_> {
         self.fill("#send [name='/order_id']", &Uuid::now_v7().to_string()).await;
         self.click("#send > p:last-child button").await;
         self.until("document.querySelector('#send output a[href^=\"/orders/\"]')").await;
+        // A number that a double does not have goes out as it was typed.
+        self.page
+            .eval(
+                "window.fetch = async (to, what) => { window.sent = what.body; return new Response('{}'); }",
+            )
+            .await
+            .unwrap();
+        self.fill("#send [name='/amount/minor']", "9007199254740993").await;
+        self.click("#send > p:last-child button").await;
+        self.until("window.sent").await;
+        let sent = self.page.eval("window.sent").await.unwrap();
+        assert!(sent.as_str().is_some_and(|sent| sent.contains(":9007199254740993,")), "{sent}");
     }
 
     async fn stock_sales_and_consumers_show_what_there_is(&mut self) {
