@@ -5,11 +5,24 @@
   const types = (element) => element?.matches("input, textarea, select");
   const changed = (field) => "defaultValue" in field && field.value !== field.defaultValue;
 
+  // What was answered is read, and what was written is gone on with, for so long: then the screen is worth more.
+  const [readForMs, writtenForMs] = [30_000, 120_000];
+  const touchedAt = new WeakMap();
+  const touched = (form) => touchedAt.set(form, Date.now());
+  const used = (form) => {
+    const restsMs = Date.now() - (touchedAt.get(form) ?? 0);
+    return form.querySelector("button:disabled")
+      || (form.querySelector("output").textContent && restsMs < readForMs)
+      || ([...form.elements].some(changed) && restsMs < writtenForMs);
+  };
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("[data-post]");
+    if (form) touched(form);
+  });
+
   // Somebody is in the middle of something that a new screen would take away.
   const busy = () => types(document.activeElement) || document.querySelector("#main details[open]")
-    || !getSelection().isCollapsed
-    || [...document.querySelectorAll("[data-post]")].some((form) =>
-      form.querySelector("output").textContent || [...form.elements].some(changed));
+    || !getSelection().isCollapsed || [...document.querySelectorAll("[data-post]")].some(used);
 
   // The screen is asked for again while somebody looks at it.
   let asked = Date.now();
@@ -79,6 +92,7 @@
     if (address === form.dataset.post && grave && !confirm(grave)) return;
     const said = form.querySelector("output");
     const say = (text, isGood) => {
+      touched(form);
       said.textContent = text;
       said.className = isGood ? "good" : "bad";
     };
