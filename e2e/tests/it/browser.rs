@@ -206,6 +206,18 @@ impl Visit<'_> {
             .await;
         self.click("#fresh button").await;
         self.until("document.querySelector('#orders tr').id !== window.read").await;
+        // What leaves the list while it is read says so.
+        self.open("/orders?status=created").await;
+        let order = Order::new(&self.system.stocked(10).await, 1, 1_014);
+        self.system.publish(vec![order.create()]).await;
+        let row = format!("#order-{}", order.id);
+        self.until(&format!("document.querySelector({})", json!(row))).await;
+        self.page
+            .eval(&format!("document.querySelector({}).focus()", json!(format!("{row} a"))))
+            .await
+            .unwrap();
+        self.system.end(order.id).await;
+        self.says(&row, "⚠ has changed").await;
     }
 
     async fn an_order_is_seen_as_it_stood_and_cancelled(&mut self) {
