@@ -47,12 +47,17 @@ enum Command {
     Load(load::LoadArgs),
     /// Everything on this machine, without containers
     Dev(dev::DevArgs),
-    /// Completions for a shell, such as: fulfil completions bash > /etc/bash_completion.d/fulfil
+    /// Completions for a shell
+    #[command(after_help = "Examples:
+  fulfil completions bash > /etc/bash_completion.d/fulfil")]
     Completions {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
     /// Pages of the manual: one a command into a folder, or this program's own to standard output
+    #[command(after_help = "Examples:
+  fulfil man | man -l -
+  fulfil man /usr/local/share/man/man1")]
     Man {
         /// Such as /usr/local/share/man/man1
         folder: Option<PathBuf>,

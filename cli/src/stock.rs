@@ -25,6 +25,9 @@ pub struct StockArgs {
 #[derive(Debug, Subcommand)]
 enum StockCommand {
     /// Goods came in
+    #[command(after_help = "Examples:
+  fulfil stock receive SKU-1 --quantity 100
+  fulfil stock receive SKU-1 --quantity 100 --reference delivery-77")]
     Receive {
         sku: Sku,
         #[arg(long)]
@@ -34,6 +37,8 @@ enum StockCommand {
         reference: Option<String>,
     },
     /// Correct a count, up or down
+    #[command(after_help = "Examples:
+  fulfil stock adjust SKU-1 --delta -3 --reason 'three were broken'")]
     Adjust {
         sku: Sku,
         #[arg(long, allow_hyphen_values = true)]
@@ -45,6 +50,8 @@ enum StockCommand {
         reference: Option<String>,
     },
     /// One sku
+    #[command(after_help = "Examples:
+  fulfil stock get SKU-1")]
     Get {
         sku: Sku,
         /// Wait until the read side has seen what a command was answered with
@@ -52,6 +59,9 @@ enum StockCommand {
         after: Option<String>,
     },
     /// All skus
+    #[command(after_help = "Examples:
+  fulfil stock list
+  fulfil stock list --json")]
     List,
 }
 

@@ -1,9 +1,12 @@
 // Events as they are told: newest first, drawn a few times a second, and held back while somebody pauses.
 (() => {
   const body = document.getElementById("events");
-  const [pause, said] = [document.getElementById("pause"), document.getElementById("listening")];
+  const [pause, said, spoken] = ["pause", "listening", "spoken"].map((id) => document.getElementById(id));
   const max = Number(body.dataset.max);
   const drawnEvery = 200;
+  // A screen reader says all of it each time: what was switched at once, what is counted not with each event that comes.
+  const spokenEveryMs = 5000;
+  let spokenAt = 0;
   // Not drawn yet, oldest first.
   let waiting = [];
   let [more, missed, state] = [0, 0, "…"];
@@ -49,6 +52,10 @@
     if (isLost) parts.push("⚠ the projector was started anew, and what it told before that is not all here");
     const text = parts.join(" · ");
     if (said.textContent !== text) said.textContent = text;
+    if (spoken.textContent !== text && Date.now() - spokenAt >= spokenEveryMs) {
+      spoken.textContent = text;
+      spokenAt = Date.now();
+    }
   };
 
   const draw = () => {
@@ -69,9 +76,11 @@
   setInterval(draw, drawnEvery);
 
   pause.hidden = false;
+  said.setAttribute("aria-hidden", "true");
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
     pause.textContent = isPaused ? "go on" : "pause";
+    spokenAt = 0;
     draw();
   });
 

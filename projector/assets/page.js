@@ -5,11 +5,24 @@
   const types = (element) => element?.matches("input, textarea, select");
   const changed = (field) => "defaultValue" in field && field.value !== field.defaultValue;
 
+  // What was answered is read, and what was written is gone on with, for so long: then the screen is worth more.
+  const [readForMs, writtenForMs] = [30_000, 120_000];
+  const touchedAt = new WeakMap();
+  const touched = (form) => touchedAt.set(form, Date.now());
+  const used = (form) => {
+    const restsMs = Date.now() - (touchedAt.get(form) ?? 0);
+    return form.querySelector("button:disabled")
+      || (form.querySelector("output").textContent && restsMs < readForMs)
+      || ([...form.elements].some(changed) && restsMs < writtenForMs);
+  };
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest("[data-post]");
+    if (form) touched(form);
+  });
+
   // Somebody is in the middle of something that a new screen would take away.
   const busy = () => types(document.activeElement) || document.querySelector("#main details[open]")
-    || !getSelection().isCollapsed
-    || [...document.querySelectorAll("[data-post]")].some((form) =>
-      form.querySelector("output").textContent || [...form.elements].some(changed));
+    || !getSelection().isCollapsed || [...document.querySelectorAll("[data-post]")].some(used);
 
   // The screen is asked for again while somebody looks at it.
   let asked = Date.now();
@@ -23,10 +36,20 @@
   }, 500);
   document.addEventListener("htmx:before:swap", (event) => { if (busy()) event.preventDefault(); });
 
+  // Whoever speaks to the machine types letters unawares, so the keys can be switched off. Storage may be forbidden: then it
+  // is for this screen alone.
+  const keys = document.getElementById("keys");
+  const [listens, kept] = [keys.querySelector("input"), "fulfil.keys"];
+  try { listens.checked = localStorage.getItem(kept) !== "off"; } catch { /* They are on. */ }
+  listens.addEventListener("change", () => {
+    try { localStorage.setItem(kept, listens.checked ? "on" : "off"); } catch { /* As said. */ }
+  });
+  keys.hidden = false;
+
   // Keys: / finds, j and k go from row to row, g and a letter goes to a screen.
   let went = 0;
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || types(event.target)) return;
+    if (!listens.checked || event.ctrlKey || event.metaKey || event.altKey || types(event.target)) return;
     if (event.key === "/") {
       event.preventDefault();
       document.querySelector("input[type=search]").focus();
@@ -69,6 +92,7 @@
     if (address === form.dataset.post && grave && !confirm(grave)) return;
     const said = form.querySelector("output");
     const say = (text, isGood) => {
+      touched(form);
       said.textContent = text;
       said.className = isGood ? "good" : "bad";
     };

@@ -19,9 +19,12 @@
     const { times, unit, lines } = JSON.parse(figure.dataset.plot);
     const svg = figure.querySelector("svg");
     if (times.length < 2) return;
-    // A canvas knows no variables of the style sheet: the colours are taken from what stands there without script.
+    // A canvas knows no variables of the style sheet: colours and dashes are taken from what stands there without script.
     svg.removeAttribute("hidden");
-    const colours = [...svg.querySelectorAll("polyline")].map((line) => getComputedStyle(line).stroke);
+    const drawnAs = [...svg.querySelectorAll("polyline")].map((line) => {
+      const { stroke, strokeDasharray } = getComputedStyle(line);
+      return { stroke, dash: strokeDasharray.match(/[\d.]+/g)?.map((length) => length * devicePixelRatio) };
+    });
     const { color, fontFamily } = getComputedStyle(figure.querySelector(".note"));
     const grid = getComputedStyle(figure).borderTopColor;
     svg.setAttribute("hidden", "");
@@ -33,7 +36,8 @@
     const options = {
       width: figure.clientWidth - 24,
       height: 200,
-      legend: { live: true },
+      // Not by colour alone: as far as a border can be like the line.
+      legend: { live: true, markers: { width: 3, dash: (_, at) => ["solid", "dashed", "dotted", "double"][at - 1] ?? "solid" } },
       cursor: { points: { size: 6 }, drag: { x: false, y: false } },
       scales: { y: { range: (_, least, most) => [Math.min(0, least ?? 0), most > 0 ? most * 1.05 : 1] } },
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
@@ -41,7 +45,7 @@
       series: [
         { label: "from", value: (_, at) => (at == null ? "–" : time(at).slice(0, 16).replace("T", " ")) },
         ...lines.map((line, at) => ({
-          label: line.name, stroke: colours[at], width: 1.5, spanGaps: true, points: { show: times.length < 30, size: 4 },
+          label: line.name, ...drawnAs[at], width: 1.5, spanGaps: true, points: { show: times.length < 30, size: 4 },
           value: (_, value) => said(value, unit),
         })),
       ],

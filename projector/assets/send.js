@@ -19,6 +19,21 @@
     return field.validity.valid ? "" : field.validationMessage;
   };
 
+  // JSON whose whole numbers are as they were typed: a double would round those beyond 2^53.
+  class Whole {
+    constructor(text) { this.text = BigInt(text).toString(); }
+  }
+  const scalar = ({ value, dataset: { kind } }) => {
+    if (kind === "integer" && /^-?\d+$/.test(value)) return new Whole(value);
+    return kind ? JSON.parse(value) : value;
+  };
+  const json = (value) => {
+    if (value instanceof Whole) return value.text;
+    if (Array.isArray(value)) return `[${Array.from(value, (one) => json(one ?? null)).join()}]`;
+    if (value === null || typeof value !== "object") return JSON.stringify(value);
+    return `{${Object.entries(value).map(([name, part]) => `${JSON.stringify(name)}:${json(part)}`).join()}}`;
+  };
+
   const payload = () => {
     const data = {};
     for (const field of fields().filter((one) => one.value !== "")) {
@@ -29,7 +44,7 @@
         place[step] ??= /^\d+$/.test(steps[at + 1] ?? last) ? [] : {};
         place = place[step];
       });
-      place[last] = field.dataset.kind ? JSON.parse(field.value) : field.value;
+      place[last] = scalar(field);
     }
     return data;
   };
@@ -97,7 +112,7 @@
       const response = await fetch("/send", {
         method: "POST",
         headers: { "content-type": "application/json", accept: "application/json" },
-        body: JSON.stringify({ type: form.dataset.type, data: payload() }),
+        body: json({ type: form.dataset.type, data: payload() }),
       });
       const answer = await response.json().catch(() => ({}));
       if (response.ok) return told(answer);

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use shared::{
     broker::{
-        BrokerSettings, Logged,
+        self, BrokerSettings, Logged,
         topics::{REQUEST_TIMEOUT, partition_count},
     },
     consumer::Place,
@@ -27,14 +27,7 @@ pub async fn spans(broker: &BrokerSettings) -> anyhow::Result<HashMap<Place, (i6
     let client = broker.reader(GROUP);
     let asked = tokio::task::spawn_blocking(move || {
         let consumer: BaseConsumer<Logged> = client.create_with_context(Logged)?;
-        let span = |place: Place| {
-            let (topic, partition) = place;
-            let span = consumer
-                .fetch_watermarks(topic.name(), partition, REQUEST_TIMEOUT)
-                .with_context(|| format!("the ends of {topic}[{partition}]"))?;
-            Ok((place, span))
-        };
-        places.into_iter().map(span).collect()
+        broker::spans(&consumer, &places, REQUEST_TIMEOUT).context("the ends of the topics")
     });
     asked.await.context("asking for the ends of the topics")?
 }

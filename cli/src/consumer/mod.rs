@@ -37,6 +37,10 @@ pub struct ConsumerArgs {
 #[derive(Debug, Subcommand)]
 enum ConsumerCommand {
     /// Partitions, how far behind they are, who pauses, and where messages are missing
+    #[command(after_help = "Examples:
+  fulfil consumer status
+  fulfil consumer status --service order-service --json
+  fulfil consumer status --admin http://10.0.0.7:9081")]
     Status,
     /// End the pause after too much poison, or give up messages that their topic has lost
     Resume(resume::ResumeArgs),

@@ -16,6 +16,10 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil consumer resume
+  fulfil consumer resume --service payment-service --dry-run
+  fulfil consumer resume --accept-data-loss orders.events:3 --yes")]
 pub(super) struct ResumeArgs {
     /// Give up what this partition has lost, and go on with what it has (any number of times); no pause is ended then
     #[arg(long, value_name = "TOPIC:PARTITION")]

@@ -20,6 +20,9 @@ use stage::{Stage, Told};
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil demo
+  fulfil demo --ports auto --stop")]
 pub struct DemoArgs {
     #[command(flatten)]
     place: PlaceArgs,

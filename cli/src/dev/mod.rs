@@ -59,6 +59,9 @@ enum DevCommand {
     /// Stop everything; the data stays
     Down(DownArgs),
     /// Show what runs, where, and its log
+    #[command(after_help = "Examples:
+  fulfil dev status
+  fulfil dev status --json")]
     Status(Folder),
     /// Start one process again, dead or alive
     Restart(RestartArgs),
@@ -66,6 +69,8 @@ enum DevCommand {
     ///
     /// Services notice by themselves. The server that died is the standby from then on: `dev restart` or `dev up` copies
     /// it anew, and commits wait for it again.
+    #[command(after_help = "Examples:
+  fulfil dev promote")]
     Promote(Folder),
     /// Be the simulated payment provider, with books on disk
     Provider(provider::ProviderArgs),
@@ -79,6 +84,10 @@ struct Folder {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil dev up
+  fulfil dev up --replicas 2 --env HOLD_LIMIT=30s
+  fulfil dev up --cluster --ports auto")]
 struct UpArgs {
     #[command(flatten)]
     folder: Folder,
@@ -100,6 +109,9 @@ struct UpArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil dev down
+  fulfil dev down --wipe")]
 struct DownArgs {
     #[command(flatten)]
     folder: Folder,
@@ -109,6 +121,9 @@ struct DownArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil dev restart payment-service
+  fulfil dev restart order-service --replica 1 --programs ../next/target/debug")]
 struct RestartArgs {
     #[command(flatten)]
     folder: Folder,

@@ -12,6 +12,9 @@ use tokio::net::TcpListener;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil dev provider
+  fulfil dev provider --addr 127.0.0.1:9999 --books /tmp/books")]
 pub(super) struct ProviderArgs {
     #[arg(long, default_value = "127.0.0.1:8084", value_name = "ADDRESS")]
     addr: SocketAddr,

@@ -15,6 +15,10 @@ use crate::{
 const MESSAGE_CHARS_MAX: usize = 60;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil dlq list
+  fulfil dlq list --all -n 20
+  fulfil dlq list --status parked --json")]
 pub(super) struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,

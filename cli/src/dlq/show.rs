@@ -22,6 +22,9 @@ const DUMP_BYTES_MAX: usize = 512;
 const TEXT_CHARS_MAX: usize = 8 * 1024;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil dlq show 3f9d2c41
+  fulfil dlq show 3f9d2c41 --raw > value.json")]
 pub(super) struct ShowArgs {
     /// The letter, or the start of its id
     letter: String,

@@ -24,6 +24,10 @@ const POLL: Duration = Duration::from_millis(500);
 const VIOLATIONS_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil doctor
+  fulfil doctor --wait --timeout 60s
+  fulfil doctor --audit --json")]
 pub struct DoctorArgs {
     #[command(flatten)]
     place: PlaceArgs,

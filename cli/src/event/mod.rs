@@ -44,6 +44,9 @@ pub struct EventArgs {
 #[derive(Debug, Subcommand)]
 enum EventCommand {
     /// All types with their topics and versions
+    #[command(after_help = "Examples:
+  fulfil event types
+  fulfil event types --json")]
     Types,
     /// An example of a type, ready to be edited and sent with -f
     New(types::NewArgs),

@@ -20,6 +20,10 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil event schema order.created
+  fulfil event schema order.created.v1 --json
+  fulfil event schema --asyncapi")]
 pub(super) struct SchemaArgs {
     /// Such as order.created or order.created.v1
     #[arg(value_name = "TYPE", required_unless_present = "asyncapi")]
@@ -30,6 +34,10 @@ pub(super) struct SchemaArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil event validate events.jsonl
+  fulfil event new order.create | fulfil event validate
+  fulfil event validate payloads.jsonl --type order.create")]
 pub(super) struct ValidateArgs {
     /// JSON lines, - for standard input: CloudEvents, or {"type", "data"}, or payloads of --type
     #[arg(value_name = "FILE", default_value = "-")]

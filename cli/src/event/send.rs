@@ -146,6 +146,10 @@ pub(super) async fn run(args: SendArgs, place: &Place, output: Output) -> anyhow
     if expected.is_empty() && !args.expect.is_empty() {
         return Err(ended(Exit::Usage, "--expect is about orders, and none of these messages is about one"));
     }
+    if args.bad.is_some() && !expected.is_empty() {
+        let text = "--bad spoils the messages, so no order becomes what the file expects of it: leave one of them out";
+        return Err(ended(Exit::Usage, text));
+    }
     let planned = plan(records, &bad_kinds(&args), args.duplicate, args.shuffle, &mut rand::rng());
     if args.dry_run {
         for planned in &planned {

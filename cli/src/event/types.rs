@@ -14,6 +14,9 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil event new order.create
+  fulfil event new order.create --set 'lines[0].sku=SKU-1' | fulfil event send -f -")]
 pub(super) struct NewArgs {
     /// Such as order.create
     #[arg(value_name = "TYPE")]

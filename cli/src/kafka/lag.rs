@@ -8,9 +8,10 @@ use rdkafka::{
 };
 use shared::{
     broker::{
-        BrokerSettings, Logged,
+        BrokerSettings, Logged, spans,
         topics::{REQUEST_TIMEOUT, partitions_of},
     },
+    consumer::Place,
     contract::topics::Topic,
 };
 
@@ -55,15 +56,19 @@ pub fn lag(broker: &BrokerSettings, group: &str) -> anyhow::Result<Vec<Lag>> {
     let committed = consumer
         .committed_offsets(asked, REQUEST_TIMEOUT)
         .with_context(|| format!("the offsets of {group}"))?;
-    let mut all = Vec::new();
-    for element in committed.elements() {
-        let (Some(topic), Offset::Offset(committed)) = (Topic::parse(element.topic()), element.offset())
-        else {
-            continue;
-        };
-        let partition = element.partition();
-        let (low, end) = consumer.fetch_watermarks(topic.name(), partition, REQUEST_TIMEOUT)?;
-        all.push(Lag { topic, partition, committed, low, end });
-    }
-    Ok(all)
+    let committed: Vec<_> = committed
+        .elements()
+        .into_iter()
+        .filter_map(|element| match (Topic::parse(element.topic()), element.offset()) {
+            (Some(topic), Offset::Offset(committed)) => Some(((topic, element.partition()), committed)),
+            _ => None,
+        })
+        .collect();
+    let places: Vec<_> = committed.iter().map(|(place, _)| *place).collect();
+    let spans = spans(&consumer, &places, REQUEST_TIMEOUT).context("the ends of the topics")?;
+    let lag = |((topic, partition), committed): (Place, i64)| {
+        let (low, end) = *spans.get(&(topic, partition))?;
+        Some(Lag { topic, partition, committed, low, end })
+    };
+    Ok(committed.into_iter().filter_map(lag).collect())
 }

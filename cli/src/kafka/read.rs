@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use shared::{
     broker::{
-        BrokerSettings, Logged, copied,
+        self, BrokerSettings, Logged, copied,
         topics::{REQUEST_TIMEOUT, partitions_of},
     },
     contract::{envelope::Raw, topics::Topic},
@@ -97,10 +97,8 @@ impl Reader {
         let since = since(&consumer, places, from)?;
         let mut spans = HashMap::new();
         let mut assignment = TopicPartitionList::new();
-        for &(topic, partition) in places {
-            let (low, end) = consumer
-                .fetch_watermarks(topic.name(), partition, REQUEST_TIMEOUT)
-                .with_context(|| format!("the ends of {topic}[{partition}]"))?;
+        let ends = broker::spans(&consumer, places, REQUEST_TIMEOUT).context("the ends of the topics")?;
+        for (&(topic, partition), &(low, end)) in &ends {
             let from = match from {
                 From::Start => low,
                 From::End => end,

@@ -22,6 +22,9 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil order cancel 0198f3c2-5a10 --reason 'ordered twice'
+  fulfil order cancel 0198f3c2-5a10 --by operator --wait settled")]
 pub(super) struct CancelArgs {
     /// The order, or the start of its id
     order: String,

@@ -29,6 +29,10 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil order create --sku SKU-1 --quantity 2 --price 19.99EUR --wait completed
+  fulfil order create --line SKU-1:2:19.99EUR --line SKU-2:1:5EUR --user alice
+  fulfil order create --sku SKU-1 --via topic --json")]
 pub(super) struct CreateArgs {
     /// What is ordered
     #[arg(long, required_unless_present = "line")]

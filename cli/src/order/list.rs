@@ -16,6 +16,10 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil order list --open
+  fulfil order list --status cancelled --since 2026-11-24T10:00:00Z
+  fulfil order list --sku SKU-1 --json")]
 pub(super) struct ListArgs {
     #[arg(long, value_enum)]
     status: Option<Status>,

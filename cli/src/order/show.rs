@@ -16,6 +16,9 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil order get 0198f3c2-5a10
+  fulfil order get 0198f3c2-5a10 --event 3")]
 pub(super) struct GetArgs {
     /// The order, or the start of its id
     order: String,

@@ -21,6 +21,9 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil order timeline 0198f3c2-5a10
+  fulfil order timeline 0198f3c2-5a10 --json")]
 pub(super) struct TimelineArgs {
     /// The order, or the start of its id
     order: String,

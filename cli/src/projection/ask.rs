@@ -21,6 +21,9 @@ use crate::{
 const POLL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil projection rebuild --wait
+  fulfil projection rebuild --dry-run")]
 pub(super) struct RebuildArgs {
     /// Wait until it has all that is on the topics
     #[arg(short, long)]
@@ -50,6 +53,9 @@ pub(super) struct ChangeArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil projection drop --dry-run
+  fulfil projection drop --yes")]
 pub(super) struct DropArgs {
     /// Do it without asking
     #[arg(short, long)]

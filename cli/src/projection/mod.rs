@@ -26,14 +26,25 @@ pub struct ProjectionArgs {
 #[derive(Debug, Subcommand)]
 enum ProjectionCommand {
     /// The view that serves and the second one: how far it is filled, how fast, how long it takes
+    #[command(after_help = "Examples:
+  fulfil projection status
+  fulfil projection status --json")]
     Status,
     /// Fill a second view from the topics' beginning, while the first one serves
     Rebuild(ask::RebuildArgs),
     /// Compare the two, row by row; exit 1 where they differ
+    #[command(after_help = "Examples:
+  fulfil projection verify")]
     Verify,
     /// Put the second view in the place of the one that serves
+    #[command(after_help = "Examples:
+  fulfil projection switch --dry-run
+  fulfil projection switch --yes --timeout 10m")]
     Switch(ask::ChangeArgs),
     /// Put the view that served before in its place again
+    #[command(after_help = "Examples:
+  fulfil projection rollback --dry-run
+  fulfil projection rollback --yes")]
     Rollback(ask::ChangeArgs),
     /// Give the second view up
     Drop(ask::DropArgs),
@@ -63,6 +74,15 @@ struct Served {
     begun_at: String,
     build: Option<String>,
     lag_ms: i64,
+    /// Orders of which it said something else than their topics.
+    drift: Vec<Drift>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Drift {
+    order_id: String,
+    found_at: String,
+    what: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use super::{Projections, Second, State, look};
+use super::{Drift, Projections, Second, State, look};
 use crate::{
     exit::Exit,
     output::{Column, Output, Tone, count, duration, duration_ms},
@@ -17,13 +17,11 @@ pub(super) async fn run(place: &Place, output: Output) -> anyhow::Result<ExitCod
     }
     let Projections { served, second } = projections;
     let lag = format!("serves, {} behind", duration_ms(served.lag_ms));
-    let mut rows = vec![vec![
-        "served".into(),
-        output.paint(Tone::Good, &lag),
-        served.begun_at,
-        build(served.build),
-        String::new(),
-    ]];
+    let standing = match served.drift.len() {
+        0 => output.paint(Tone::Good, &lag),
+        orders => output.paint(Tone::Bad, &format!("{lag}, {orders} orders are not what their topics say")),
+    };
+    let mut rows = vec![vec!["served".into(), standing, served.begun_at, build(served.build), String::new()]];
     if let Some(second) = second {
         let tone = match second.state {
             State::Stopped => Tone::Bad,
@@ -48,6 +46,12 @@ pub(super) async fn run(place: &Place, output: Output) -> anyhow::Result<ExitCod
         Column::Left("PROGRESS"),
     ];
     output.table(&columns, rows);
+    for Drift { order_id, what, .. } in &served.drift {
+        output.note_toned(Tone::Bad, &format!("order {order_id}: {what}"));
+    }
+    if !served.drift.is_empty() {
+        output.note("what mends it: fulfil projection rebuild --wait, then switch");
+    }
     Ok(Exit::Done.into())
 }
 

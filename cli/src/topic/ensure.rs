@@ -14,6 +14,9 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fulfil topic ensure
+  fulfil topic ensure --partitions 12 --replication 3")]
 pub(super) struct EnsureArgs {
     /// Of each topic; the same for all, so that one key is on one replica
     #[arg(long, default_value_t = PARTITIONS_DEFAULT, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]

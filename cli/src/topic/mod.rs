@@ -26,6 +26,9 @@ enum TopicCommand {
     /// Make the topics that are missing, and say where the others differ from the contract
     Ensure(ensure::EnsureArgs),
     /// Topics with their keys, partitions and messages
+    #[command(after_help = "Examples:
+  fulfil topic list
+  fulfil topic list --json")]
     List,
     /// How far consumer groups are behind, in messages and in time
     Lag(lag::LagArgs),

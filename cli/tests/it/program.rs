@@ -1,6 +1,6 @@
 //! What needs no server.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
 
 use serde_json::{Value, json};
 use shared::contract::{catalogue::entries, message::Message};
@@ -137,6 +137,12 @@ fn what_is_expected_of_nothing_or_shuffled_around_a_pause_is_a_mistake() {
             "line 1: expect is about",
         ),
         ("", &["order.create", "--expect", "shipped"], "shipped"),
+        ("", &["order.create", "--bad", "--expect", "completed"], "--bad"),
+        (
+            "{\"type\":\"order.cancel\",\"data\":{\"order_id\":\"{a}\",\"by\":\"customer\"},\"expect\":\"settled\"}",
+            &["-f", "-", "--bad"],
+            "--bad spoils the messages",
+        ),
     ] {
         let ended = fulfil_of(input, &[&["event", "send", "-b", NOBODY][..], arguments].concat());
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {}", said(&ended));
@@ -264,6 +270,61 @@ fn examples_come_before_the_options_in_help_and_manual() {
         let at = |text: &str| help.find(text).unwrap_or_else(|| panic!("no {text}: {help}"));
         assert!(at("Examples:") < at("Usage:") && at("Usage:") < at("Options:"), "{help}");
         assert_eq!(help.matches("Examples:").count(), 1, "{help}");
+    }
+}
+
+/// Those without commands below them, as their pages of the manual show.
+fn leaves(folder: &Path) -> Vec<(String, Vec<String>)> {
+    let mut leaves = Vec::new();
+    for page in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(page.unwrap().path()).unwrap();
+        if text.contains("\n.SH SUBCOMMANDS\n") {
+            continue;
+        }
+        let (_, synopsis) = text.split_once("\n.SH SYNOPSIS\n").unwrap();
+        let name = synopsis.split("\\fB").nth(1).unwrap().split("\\fR").next().unwrap().to_owned();
+        let examples = text.split("\n.SH EXAMPLES\n").nth(1).unwrap_or_default();
+        let examples = examples.split("\n.SH ").next().unwrap().replace("\\-", "-").replace("\\*(Aq", "'");
+        let typed = examples.lines().map(str::trim_start).filter(|line| line.starts_with("fulfil "));
+        leaves.push((name, typed.map(str::to_owned).collect()));
+    }
+    leaves
+}
+
+/// As a shell takes it; what stands behind two spaces is said about it.
+fn words(line: &str) -> Vec<String> {
+    let line = line.split_once("  ").map_or(line, |(typed, _)| typed);
+    let line = line.split_once(" > ").map_or(line, |(typed, _)| typed);
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '\'' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => words.push(String::new()),
+            letter => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words
+}
+
+#[test]
+fn every_command_shows_an_example_of_itself_that_is_understood() {
+    let folder = tempfile::TempDir::new().unwrap();
+    assert_eq!(fulfil(&["man", folder.path().to_str().unwrap()]).status.code(), Some(0));
+    let leaves = leaves(folder.path());
+    assert!(leaves.len() > 40, "{leaves:?}");
+    for (name, examples) in leaves {
+        assert!(examples.iter().any(|example| example.starts_with(&name)), "{name}: {examples:?}");
+        for typed in examples.iter().flat_map(|example| example.split(" | ")) {
+            let words = words(typed);
+            if words[0] != "fulfil" {
+                continue;
+            }
+            // What comes before it is looked at first.
+            let arguments: Vec<&str> = words[1..].iter().map(String::as_str).chain(["--help"]).collect();
+            let helped = fulfil(&arguments);
+            assert_eq!(helped.status.code(), Some(0), "{typed}: {}", said(&helped));
+        }
     }
 }
 

@@ -138,6 +138,32 @@ fn dead_letters_are_listed_by_what_is_wrong_and_those_that_are_done_with_are_lef
 }
 
 #[test]
+fn orders_that_are_not_what_their_topics_say_are_told_with_the_view() {
+    let drift = json!([{"order_id": ORDER, "found_at": "2026-11-24T10:00:00.000Z", "what": "user_id differ from the topics"}]);
+    let view = |drift: &Value| {
+        let served =
+            json!({"begun_at": "2026-11-24T09:00:00.000Z", "build": null, "lag_ms": 20, "drift": drift});
+        json!({"served": served, "second": null})
+    };
+    let (url, _) = answering(vec![(200, view(&drift)), (200, view(&drift)), (200, view(&json!([])))]);
+    let status = ["projection", "status", "--projector", &url];
+    let told = fulfil(&status);
+    assert_eq!(told.status.code(), Some(0), "{}", said(&told));
+    assert!(lines(&told)[0].contains("1 orders are not what their topics say"), "{:?}", lines(&told));
+    assert!(
+        said(&told).contains(&format!("order {ORDER}: user_id differ from the topics")),
+        "{}",
+        said(&told)
+    );
+    let object: Value =
+        serde_json::from_str(&lines(&fulfil(&[&status[..], &["--json"]].concat()))[0]).unwrap();
+    assert_eq!(object["served"]["drift"], drift);
+    let well = fulfil(&status);
+    assert!(lines(&well)[0].contains("serves, 20 ms behind\t"), "{:?}", lines(&well));
+    assert_eq!(said(&well), "");
+}
+
+#[test]
 fn an_answer_of_another_form_is_no_empty_list() {
     let (url, _) = answering(vec![(200, json!({"items": []}))]);
     let listed = fulfil(&["stock", "list", "--projector", &url]);

@@ -1,7 +1,15 @@
 //! Sending and watching on a real broker. Its topics are shared by all tests, so each looks for its own keys.
 
-use std::time::Instant;
+use std::{
+    io::Read,
+    process::{Command, Stdio},
+    time::Instant,
+};
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
@@ -13,12 +21,53 @@ use shared::{
     testing,
 };
 
-use super::{fulfil, lines, said};
+use super::{fulfil, lines, program, said};
 
 async fn broker() -> String {
     let bootstrap = testing::kafka();
     ensure_topics(&BrokerSettings::new(&bootstrap), 4, -1).await.unwrap();
     bootstrap
+}
+
+/// In a terminal of its own, whose settings are printed before and after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_is_told_to_end_leaves_the_terminal_as_it_was() {
+    let (broker, folder) = (broker().await, tempfile::TempDir::new().unwrap());
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let started = folder.path().join(signal.as_str());
+        let program = program(&[]).get_program().to_str().unwrap().to_owned();
+        let typed = format!(
+            "stty rows 24 cols 80; echo was $(stty -g); sh -c 'echo $$ > {}; exec {program} topic watch --tui -b {broker}'; \
+             echo ended $?; echo is $(stty -g)",
+            started.display()
+        );
+        let mut terminal = Command::new("script")
+            .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut shown, mut bytes) = (String::new(), [0; 4096]);
+        let mut output = terminal.stdout.take().unwrap();
+        let mut more = |shown: &mut String| {
+            let read = output.read(&mut bytes).unwrap();
+            shown.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            read > 0
+        };
+        // The screen is another one, and is drawn.
+        while !shown.contains("\x1b[?1049h") {
+            assert!(more(&mut shown), "it has ended: {shown}");
+        }
+        let id = std::fs::read_to_string(&started).unwrap().trim().parse().unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
+        while more(&mut shown) {}
+        terminal.wait().unwrap();
+        let after = |word: &str| shown.split(word).nth(1).and_then(|rest| rest.lines().next()).map(str::trim);
+        assert_eq!(after("ended "), Some("130"), "{signal}: {shown}");
+        assert!(after("was ").is_some_and(|settings| settings.len() > 20), "{shown}");
+        assert_eq!(after("\nis "), after("was "), "{signal}: {shown}");
+        assert!(shown.contains("\x1b[?1049l"), "{signal}: the screen is not left");
+    }
 }
 
 fn own_sku() -> String {

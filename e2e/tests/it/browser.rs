@@ -171,6 +171,21 @@ impl Visit<'_> {
         self.until("document.activeElement === document.querySelector('[data-row]')").await;
         self.page.press("/").await.unwrap();
         self.until("document.activeElement.type === 'search'").await;
+        // Switched off they do nothing, on the next screen too.
+        let switched = "document.querySelector('#keys input')";
+        self.open("/").await;
+        self.click("#keys summary").await;
+        self.click("#keys input").await;
+        self.until(&format!("!{switched}.checked")).await;
+        self.open("/orders").await;
+        self.page.press("j").await.unwrap();
+        self.page.press("/").await.unwrap();
+        assert_eq!(self.page.eval("document.activeElement.tagName").await.unwrap(), json!("BODY"));
+        self.click("#keys summary").await;
+        self.click("#keys input").await;
+        self.page.eval("document.activeElement.blur()").await.unwrap();
+        self.page.press("j").await.unwrap();
+        self.until("document.activeElement === document.querySelector('[data-row]')").await;
     }
 
     async fn orders_are_found_and_do_not_move_while_they_are_read(&mut self) {
@@ -191,6 +206,18 @@ impl Visit<'_> {
             .await;
         self.click("#fresh button").await;
         self.until("document.querySelector('#orders tr').id !== window.read").await;
+        // What leaves the list while it is read says so.
+        self.open("/orders?status=created").await;
+        let order = Order::new(&self.system.stocked(10).await, 1, 1_014);
+        self.system.publish(vec![order.create()]).await;
+        let row = format!("#order-{}", order.id);
+        self.until(&format!("document.querySelector({})", json!(row))).await;
+        self.page
+            .eval(&format!("document.querySelector({}).focus()", json!(format!("{row} a"))))
+            .await
+            .unwrap();
+        self.system.end(order.id).await;
+        self.says(&row, "⚠ has changed").await;
     }
 
     async fn an_order_is_seen_as_it_stood_and_cancelled(&mut self) {
@@ -233,6 +260,12 @@ impl Visit<'_> {
         self.fill("#all [name=reason]", "to see").await;
         self.click("#all [formaction]").await;
         self.says("#all output", "\\d+ messages? of.*would fail again").await;
+        // What was looked at and left alone does not hold the screen for ever.
+        self.page.eval("document.activeElement.blur()").await.unwrap();
+        self.page.eval("{ const now = Date.now; Date.now = () => now() + 200_000; }").await.unwrap();
+        self.until("document.querySelector('#all output').innerText === ''").await;
+        self.fill("#all [name=by]", "me").await;
+        self.fill("#all [name=reason]", "to see").await;
         self.click("#all button[data-grave][value=redrive]").await;
         self.says("#all output", "asked for").await;
         self.says(".stood", "failed again [1-9].*done").await;
@@ -247,6 +280,19 @@ impl Visit<'_> {
         self.says("#listening", "paused, [1-9]\\d* more").await;
         assert_eq!(self.number("document.querySelectorAll('#events tr').length").await, rows);
         self.page.eval("window.top_row = document.querySelector('#events tr')").await.unwrap();
+        // On the screen each time, and spoken now and then.
+        self.page
+            .eval(
+                "{ window.spoken = 0; window.shown = 0;
+                     const count = (id, name) => new MutationObserver(() => { window[name] += 1; })
+                       .observe(document.getElementById(id), { childList: true });
+                     count('spoken', 'spoken'); count('listening', 'shown'); }",
+            )
+            .await
+            .unwrap();
+        self.until("window.shown > 10").await;
+        assert!(self.number("window.spoken").await * 3 < self.number("window.shown").await);
+        self.until("/paused/.test(document.querySelector('[role=status]#spoken').textContent)").await;
         self.click("#pause").await;
         self.until("document.querySelector('#events tr') !== window.top_row").await;
     }
@@ -261,6 +307,18 @@ impl Visit<'_> {
         self.fill("#send [name='/order_id']", &Uuid::now_v7().to_string()).await;
         self.click("#send > p:last-child button").await;
         self.until("document.querySelector('#send output a[href^=\"/orders/\"]')").await;
+        // A number that a double does not have goes out as it was typed.
+        self.page
+            .eval(
+                "window.fetch = async (to, what) => { window.sent = what.body; return new Response('{}'); }",
+            )
+            .await
+            .unwrap();
+        self.fill("#send [name='/amount/minor']", "9007199254740993").await;
+        self.click("#send > p:last-child button").await;
+        self.until("window.sent").await;
+        let sent = self.page.eval("window.sent").await.unwrap();
+        assert!(sent.as_str().is_some_and(|sent| sent.contains(":9007199254740993,")), "{sent}");
     }
 
     async fn stock_sales_and_consumers_show_what_there_is(&mut self) {
@@ -271,6 +329,10 @@ impl Visit<'_> {
         // Of one hour there is no line to be drawn.
         self.open("/").await;
         self.until("document.querySelector('.uplot canvas')").await;
+        self.until(
+            "[...document.querySelectorAll('.u-marker')].some((mark) => mark.style.borderStyle === 'dashed')",
+        )
+        .await;
         self.open("/consumers").await;
         for group in ["order-service", "inventory-service", "payment-service", "projector"] {
             self.says("main", group).await;

@@ -5,10 +5,14 @@ mod kafka;
 mod assignment;
 mod admin;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures_util::future::join_all;
 use shared::broker::BrokerSettings;
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{task::spawn_blocking, time::timeout_at};
 
 use crate::cached::Cached;
 
@@ -19,6 +23,8 @@ pub use kafka::{Group, Partition};
 pub const GROUPS: [&str; 4] = ["order-service", "inventory-service", "payment-service", "projector"];
 /// For all that is asked of the broker.
 const BROKER_ANSWERS_WITHIN: Duration = Duration::from_secs(4);
+/// After that.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -31,8 +37,10 @@ pub struct Consumers {
 /// As it was seen last.
 #[derive(Debug)]
 pub struct Standing {
-    /// Of [`GROUPS`], in that order; or why the broker does not say.
-    pub groups: Result<Vec<Group>, String>,
+    /// Why nothing, or not where the topics end, is known of Kafka.
+    pub broker: Option<String>,
+    /// Of [`GROUPS`], in that order.
+    pub groups: Vec<Group>,
     /// Those that the projector was told of.
     pub processes: Vec<Process>,
 }
@@ -57,17 +65,41 @@ impl Consumers {
     }
 
     async fn look(&self) -> Standing {
-        let broker = self.broker.clone();
-        let asked = spawn_blocking(move || kafka::groups(&broker, BROKER_ANSWERS_WITHIN));
-        // The client may stay with a server that says nothing for longer than it was given.
-        let groups = timeout(BROKER_ANSWERS_WITHIN * 2, asked);
-        let (groups, processes) = tokio::join!(groups, admin::ask(&self.admins));
-        let groups = match groups {
-            Ok(Ok(Ok(groups))) => Ok(groups),
-            Ok(Ok(Err(error))) => Err(format!("{error:#}")),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the broker says nothing".to_owned()),
+        let (kafka, processes) = tokio::join!(self.look_at_kafka(), admin::ask(&self.admins));
+        let (broker, groups) = kafka;
+        Standing { broker, groups, processes }
+    }
+
+    /// The groups beside each other: one whose coordinator is away takes no time from the others.
+    async fn look_at_kafka(&self) -> (Option<String>, Vec<Group>) {
+        let (broker, deadline) = (self.broker.clone(), Instant::now() + BROKER_ANSWERS_WITHIN);
+        let silent = |name| Group { name, ..Group::default() };
+        let places = match asked(deadline, move || kafka::places(&broker, deadline)).await {
+            Ok(places) => Arc::new(places),
+            Err(why) => return (Some(format!("the topics: {why}")), GROUPS.map(silent).into()),
         };
-        Standing { groups, processes }
+        let (broker, all) = (self.broker.clone(), Arc::clone(&places));
+        let (spans, why) = match asked(deadline, move || kafka::spans(&broker, &all, deadline)).await {
+            Ok(spans) => (Arc::new(spans), None),
+            Err(why) => (Arc::default(), Some(format!("where the topics end: {why}"))),
+        };
+        let groups = GROUPS.map(async |name| {
+            let (broker, places, spans) = (self.broker.clone(), Arc::clone(&places), Arc::clone(&spans));
+            let group = move || Ok(kafka::group(&broker, name, &places, &spans, deadline));
+            asked(deadline, group).await.unwrap_or_else(|why| Group { unanswered: vec![why], ..silent(name) })
+        });
+        (why, join_all(groups).await)
+    }
+}
+
+/// Of the client, which may stay with a server that says nothing for longer than it was given: whoever waits does not.
+async fn asked<T: Send + 'static>(
+    deadline: Instant,
+    ask: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    match timeout_at((deadline + GIVEN_UP_AFTER).into(), spawn_blocking(ask)).await {
+        Ok(Ok(found)) => found.map_err(|error| format!("{error:#}")),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the broker says nothing".to_owned()),
     }
 }

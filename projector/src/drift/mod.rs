@@ -1,5 +1,5 @@
-//! Whether the view says what the topics say, while it serves: a sample of the orders is folded again from the beginning of
-//! their topics, slowly and beside everything else, and compared at the same places.
+//! Whether the view says what the topics say, while it serves: a sample of the orders of the whole, or of the last part, of their
+//! topics is folded again, slowly and beside everything else, and compared at the same places.
 //!
 //! It changes nothing but the list of what it found. A rebuild mends.
 
@@ -10,3 +10,4 @@ mod run;
 
 pub use round::{Checked, Drift};
 pub use run::run;
+pub use walk::Begin;

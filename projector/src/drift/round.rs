@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     sample::{Folded, Sample},
-    walk::{Places, Walk},
+    walk::{Begin, Places, Walk},
 };
 use crate::{
     project::lag::Lag,
@@ -58,12 +58,17 @@ pub struct Checked {
 impl Drift {
     /// Compares some orders of a partition and remembers what differs. `None` where another one does, nothing can be
     /// compared, or the process stops.
-    pub async fn check(&self, partition: i32, shutdown: &Shutdown) -> anyhow::Result<Option<Checked>> {
+    pub async fn check(
+        &self,
+        partition: i32,
+        begin: Begin,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Option<Checked>> {
         let mut connection = schema::connection(&self.database_url, "projector-drift", SERVED).await?;
         if !log::answered(drift::lock(&mut connection)).await? {
             return Ok(None);
         }
-        let checked = self.compare(&mut connection, partition, shutdown).await?;
+        let checked = self.compare(&mut connection, partition, begin, shutdown).await?;
         // Where the session ends without it, the server gives the lock back a moment later.
         log::answered(drift::unlock(&mut connection)).await?;
         Ok(checked)
@@ -74,6 +79,7 @@ impl Drift {
         &self,
         connection: &mut PgConnection,
         partition: i32,
+        begin: Begin,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Option<Checked>> {
         let known = log::answered(drift::found(connection)).await?;
@@ -81,7 +87,8 @@ impl Drift {
         let ends = log::answered(drift::ends(connection, partition)).await?;
         let (broker, mode) = (self.broker.clone(), self.mode);
         let sample = Sample::new(Uuid::now_v7(), always);
-        let begun = blocking(move || Walk::begin(&broker, partition, mode, sample)).await?;
+        let to = ends.clone();
+        let begun = blocking(move || Walk::begin(&broker, partition, mode, begin, &to, sample)).await?;
         let Some(walk) = begun else { return Ok(None) };
         let Some(mut walk) = self.walk(walk, ends, shutdown).await? else { return Ok(None) };
         walk.sample.close();

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 
-use super::{Checked, Drift};
+use super::{Begin, Checked, Drift};
 
 /// Between two rounds, also after one that came to nothing.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ pub async fn run(drift: Drift, shutdown: Shutdown) {
 async fn round(drift: &Drift, partition: &mut i32, shutdown: &Shutdown) -> anyhow::Result<Option<Checked>> {
     let partitions = partition_count(&drift.broker).await.context("asking how many partitions there are")?;
     *partition = (*partition + 1) % partitions.max(1);
-    drift.check(*partition, shutdown).await
+    drift.check(*partition, Begin::Anywhere, shutdown).await
 }
 
 fn tell(checked: &Checked) {

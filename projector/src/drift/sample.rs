@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use shared::contract::ids::OrderId;
+use shared::contract::{Timestamp, ids::OrderId};
 use uuid::Uuid;
 
 use crate::view::{
@@ -27,6 +27,8 @@ pub(super) struct Sample {
     /// Looked at whatever their hash.
     always: BTreeSet<OrderId>,
     orders: BTreeMap<OrderId, Folded>,
+    /// Of an order that was created before, something may be missing.
+    since: Option<Timestamp>,
     /// No other order joins any more.
     is_closed: bool,
 }
@@ -43,10 +45,26 @@ pub(super) struct Folded {
 
 impl Sample {
     pub(super) fn new(salt: Uuid, always: BTreeSet<OrderId>) -> Self {
-        Self { salt: salt.as_u128(), zeros: 0, always, orders: BTreeMap::new(), is_closed: false }
+        Self {
+            salt: salt.as_u128(),
+            zeros: 0,
+            always,
+            orders: BTreeMap::new(),
+            since: None,
+            is_closed: false,
+        }
     }
 
+    pub(super) fn only_since(&mut self, since: Timestamp) {
+        self.since = Some(since);
+    }
+
+    /// What was not seen from its beginning on is none of it.
     pub(super) fn close(&mut self) {
+        if let Some(since) = self.since {
+            let created_at = |folded: &Folded| folded.row.order.state.as_ref().map(|order| order.created_at);
+            self.orders.retain(|_, folded| created_at(folded).is_some_and(|at| at >= since));
+        }
         self.is_closed = true;
     }
 

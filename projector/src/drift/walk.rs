@@ -1,19 +1,23 @@
-//! A walk over the three topics of one partition that have an order's id as their key, from their beginning to given places.
+//! A walk over the three topics of one partition that have an order's id as their key, to given places: from their beginning, or
+//! from somewhere on. An order is whole in such a part if it was recorded after the part began, since nothing is published
+//! before it is recorded: all that is on the topics of it is in the part then, however often and late it was published.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use chrono::TimeDelta;
 use rdkafka::{
-    Offset, TopicPartitionList,
+    Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
 };
 use shared::{
-    broker::{BrokerSettings, Logged, copied, topics::REQUEST_TIMEOUT},
+    broker::{self, BrokerSettings, Logged, copied, topics::REQUEST_TIMEOUT},
     contract::{
+        Timestamp,
         envelope::{Mode, Raw},
         ids::OrderId,
         topics::Topic,
@@ -33,6 +37,22 @@ pub(super) type Places = HashMap<Topic, i64>;
 const QUEUED_KBYTES: &str = "256";
 const FETCHED_BYTES: &str = "327680";
 const POLL: Duration = Duration::from_millis(20);
+/// Fewer messages of orders.events are walked from the beginning.
+const PART_MESSAGES_MIN: i64 = 5_000;
+/// The clocks of brokers and of the services' databases may differ by that much.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
+/// A walk to which nothing comes for so long is given up: a topic is gone, or does not answer.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// Where a walk begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// With the last half, quarter, eighth … of the topics, or all of them, each as often: the whole takes hours where there
+    /// are many, and what was made last is not to wait for that.
+    Anywhere,
+    /// At an offset of orders.events, and at the same time in the others.
+    At(i64),
+}
 
 pub(super) struct Walk {
     consumer: BaseConsumer<Logged>,
@@ -40,16 +60,21 @@ pub(super) struct Walk {
     mode: Mode,
     next: Places,
     to: Places,
+    /// For so long it has looked and nothing came.
+    silent: Duration,
     pub(super) sample: Sample,
 }
 
 impl Walk {
-    /// Blocks. `None` where the beginning of a topic is gone: nothing can be folded from there.
+    /// Blocks. `None` where the beginning of a topic is gone, so that nothing can be folded from there, or where it ends before
+    /// one of these places, so that it is not the one that the view has read.
     pub(super) fn begin(
         broker: &BrokerSettings,
         partition: i32,
         mode: Mode,
-        sample: Sample,
+        begin: Begin,
+        to: &Places,
+        mut sample: Sample,
     ) -> anyhow::Result<Option<Self>> {
         let mut client = broker.reader(GROUP);
         client
@@ -57,14 +82,32 @@ impl Walk {
             .set("queued.max.messages.kbytes", QUEUED_KBYTES)
             .set("fetch.message.max.bytes", FETCHED_BYTES);
         let consumer: BaseConsumer<Logged> = client.create_with_context(Logged)?;
-        for topic in TOPICS {
-            let low = consumer.fetch_watermarks(topic.name(), partition, REQUEST_TIMEOUT);
-            if low.with_context(|| format!("the ends of {topic}[{partition}]"))?.0 > 0 {
-                return Ok(None);
-            }
+        let places = TOPICS.map(|topic| (topic, partition));
+        let spans = broker::spans(&consumer, &places, REQUEST_TIMEOUT).context("the ends of the topics")?;
+        let read_to = |topic: Topic| to.get(&topic).copied().unwrap_or(0);
+        let is_fit = |topic: Topic| {
+            spans.get(&(topic, partition)).is_some_and(|(low, end)| *low == 0 && *end >= read_to(topic))
+        };
+        if !TOPICS.into_iter().all(is_fit) {
+            return Ok(None);
         }
-        let next: Places = TOPICS.into_iter().map(|topic| (topic, 0)).collect();
-        Ok(Some(Self { consumer, partition, mode, to: next.clone(), next, sample }))
+        let first = match begin {
+            Begin::Anywhere => somewhere(read_to(Topic::OrdersEvents), Uuid::now_v7().as_u128()),
+            Begin::At(offset) => offset,
+        };
+        let mut next: Places = TOPICS.into_iter().map(|topic| (topic, 0)).collect();
+        if first > 0
+            && let Some(since_ms) = stamp(&consumer, Topic::OrdersEvents, partition, first)?
+        {
+            for topic in [Topic::InventoryEvents, Topic::PaymentsEvents] {
+                let place = first_since(&consumer, topic, partition, read_to(topic), since_ms)?;
+                next.insert(topic, place);
+            }
+            next.insert(Topic::OrdersEvents, first);
+            let since = Timestamp::from_timestamp_millis(since_ms).context("a message is of no time")?;
+            sample.only_since(since + CLOCKS_DIFFER);
+        }
+        Ok(Some(Self { consumer, partition, mode, to: next.clone(), next, silent: Duration::ZERO, sample }))
     }
 
     /// Goes on from where it is. False where it is beyond one of these places.
@@ -90,7 +133,8 @@ impl Walk {
 
     /// So many messages at most, for so long at most. Blocks.
     pub(super) fn step(&mut self, messages_max: usize, patience: Duration) -> anyhow::Result<()> {
-        let until = Instant::now() + patience;
+        let begun = Instant::now();
+        let until = begun + patience;
         let mut messages = 0;
         while messages < messages_max && Instant::now() < until && !self.is_there() {
             // What was fetched is gone from the client's queue whether it is folded or not.
@@ -112,6 +156,13 @@ impl Walk {
                 self.take(&raw);
             }
         }
+        self.silent = if messages > 0 { Duration::ZERO } else { self.silent + begun.elapsed() };
+        ensure!(
+            self.is_there() || self.silent < STALLED,
+            "nothing comes of what the view has read, from {:?} to {:?}",
+            self.next,
+            self.to
+        );
         Ok(())
     }
 
@@ -146,7 +197,69 @@ impl Walk {
     }
 }
 
+/// By chance, in a topic that ends there.
+fn somewhere(end: i64, chance: u128) -> i64 {
+    let halvings_max = (end / PART_MESSAGES_MIN).checked_ilog2().unwrap_or(0);
+    let halvings = u32::try_from(chance % (u128::from(halvings_max) + 1)).unwrap_or(0);
+    end - (end >> halvings)
+}
+
+/// The first place whose message came at that time or later; `end` where none is before it.
+fn first_since(
+    consumer: &BaseConsumer<Logged>,
+    topic: Topic,
+    partition: i32,
+    end: i64,
+    since_ms: i64,
+) -> anyhow::Result<i64> {
+    let (mut low, mut high) = (0, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match stamp(consumer, topic, partition, middle)? {
+            Some(at_ms) if at_ms < since_ms => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// When the message at a place, or the next after it, came to the broker; `None` where there is none.
+fn stamp(
+    consumer: &BaseConsumer<Logged>,
+    topic: Topic,
+    partition: i32,
+    offset: i64,
+) -> anyhow::Result<Option<i64>> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic.name(), partition, Offset::Offset(offset))?;
+    consumer.assign(&list)?;
+    let until = Instant::now() + REQUEST_TIMEOUT;
+    while Instant::now() < until {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => return Ok(message.timestamp().to_millis()),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+            // The client goes on by itself.
+            Some(Err(_)) | None => {}
+        }
+    }
+    bail!("{topic}[{partition}]@{offset} does not come")
+}
+
 fn is_fatal(code: rdkafka::error::RDKafkaErrorCode) -> bool {
     use rdkafka::error::RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange};
     matches!(code, AutoOffsetReset | OffsetOutOfRange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_begun_with_as_often_and_what_is_small_with_its_beginning() {
+        assert!((0..10).all(|chance| somewhere(2 * PART_MESSAGES_MIN - 1, chance) == 0));
+        let end = PART_MESSAGES_MIN * 8;
+        let begun: Vec<i64> = (0..5).map(|chance| end - somewhere(end, chance)).collect();
+        assert_eq!(begun, [end, end / 2, end / 4, end / 8, end]);
+        assert_eq!(somewhere(0, 3), 0);
+    }
 }

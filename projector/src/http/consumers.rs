@@ -10,26 +10,37 @@ use utoipa::ToSchema;
 
 use super::App;
 use crate::{
-    consumers::{GROUPS, Group, Partition, Process},
+    consumers::{GROUPS, Partition, Process},
     intake::GROUP,
     read_model::{letter_groups::open_by_group, pulse},
 };
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConsumersBody {
-    /// Why Kafka does not say how the groups stand; null where it does.
+    /// Why Kafka does not say how any of the groups stands, or where the topics end; null where it does.
     pub broker: Option<String>,
     pub groups: Vec<ConsumerGroupBody>,
+    /// Of those that `SERVICE_ADMIN_URLS` names, the ones that do not say how they stand: of which group they are is not known.
+    pub silent: Vec<SilentBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SilentBody {
+    #[schema(example = "http://127.0.0.1:9081")]
+    pub admin: String,
+    pub why: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConsumerGroupBody {
     #[schema(example = "order-service")]
     pub group: &'static str,
-    /// As the broker names it; null where it says nothing.
+    /// What the broker did not say of it, and why; what it said stands beside it.
+    pub unanswered: Vec<String>,
+    /// As the broker names it; null where it says nothing, and not who is in the group.
     #[schema(example = "Stable")]
     pub state: Option<String>,
-    /// Of all its partitions; null where the broker says nothing.
+    /// Of all its partitions; null where the broker does not say what is committed, or where the topics end.
     pub messages: Option<i64>,
     /// How long the oldest of them has waited; null where that could not be read in time.
     pub seconds: Option<f64>,
@@ -52,9 +63,10 @@ pub(crate) struct PartitionBody {
     /// The next offset, as the group told Kafka a moment after its database; null where it never did.
     pub committed: Option<i64>,
     pub end: Option<i64>,
-    pub messages: i64,
+    /// Null where the end is not known.
+    pub messages: Option<i64>,
     pub seconds: Option<f64>,
-    /// The instance that reads it; null where nobody does.
+    /// The instance that reads it; null where nobody does, or the broker does not say who is in the group.
     pub member: Option<String>,
 }
 
@@ -85,21 +97,20 @@ pub(crate) async fn standing(app: &App) -> Result<ConsumersBody, Problem> {
     let (held, letters) = asked?;
     let now_ms = Timestamp::from(std::time::SystemTime::now()).timestamp_millis();
     let group = |name: &'static str| {
-        let known = seen.groups.iter().flatten().find(|group| group.name == name);
+        let known = seen.groups.iter().find(|group| group.name == name);
+        let measured = known.and_then(|group| group.partitions.as_deref());
         let processes: Vec<ProcessBody> =
             seen.processes.iter().filter_map(|process| ProcessBody::of(name, process)).collect();
-        let partitions: Vec<PartitionBody> = known
-            .iter()
-            .flat_map(|group| &group.partitions)
-            .map(|of| PartitionBody::of(of, now_ms))
-            .collect();
+        let partitions: Vec<PartitionBody> =
+            measured.unwrap_or_default().iter().map(|of| PartitionBody::of(of, now_ms)).collect();
         let is_asked = !processes.is_empty();
         ConsumerGroupBody {
             group: name,
-            state: known.map(|Group { state, .. }| state.clone()),
-            messages: known.map(|_| partitions.iter().map(|of| of.messages).sum()),
+            unanswered: known.map(|group| group.unanswered.clone()).unwrap_or_default(),
+            state: known.and_then(|group| group.state.clone()),
+            messages: measured.and_then(|_| partitions.iter().map(|of| of.messages).sum()),
             // One that is not known may be the oldest.
-            seconds: known.and_then(|_| {
+            seconds: measured.and_then(|_| {
                 partitions
                     .iter()
                     .try_fold(0.0, |oldest: f64, of| of.seconds.map(|seconds| oldest.max(seconds)))
@@ -115,7 +126,14 @@ pub(crate) async fn standing(app: &App) -> Result<ConsumersBody, Problem> {
             processes,
         }
     };
-    Ok(ConsumersBody { broker: seen.groups.as_ref().err().cloned(), groups: GROUPS.map(group).into() })
+    let silent = seen.processes.iter().filter_map(|Process { admin, said }| {
+        said.as_ref().err().map(|why| SilentBody { admin: admin.clone(), why: why.clone() })
+    });
+    Ok(ConsumersBody {
+        broker: seen.broker.clone(),
+        groups: GROUPS.map(group).into(),
+        silent: silent.collect(),
+    })
 }
 
 impl PartitionBody {
@@ -128,7 +146,7 @@ impl PartitionBody {
             end: of.end,
             messages,
             seconds: match messages {
-                0 => Some(0.0),
+                Some(0) => Some(0.0),
                 // The broker's clock may be ahead of ours.
                 _ => of.since_ms.map(|since_ms| (now_ms - since_ms).max(0) as f64 / 1_000.0),
             },

@@ -155,7 +155,7 @@ pub(crate) async fn listed(app: &App, asked: ListQuery) -> Result<(Vec<LetterRow
         })
         .await?;
     Ok(paging::cut(rows, limit, |row: &LetterRow| {
-        Some(After { time: row.letter.as_ref()?.failed_at, id: row.id })
+        Some(paging::write(After { time: row.letter.as_ref()?.failed_at, id: row.id }))
     }))
 }
 

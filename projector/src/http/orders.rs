@@ -158,7 +158,7 @@ pub(crate) async fn listed(
         .await?;
     Ok(paging::cut(rows, limit, |read: &Read<OrderRow>| {
         let time = read.row.order.state.as_ref()?.created_at;
-        Some(After { time, id: read.row.order_id.uuid() })
+        Some(paging::write(After { time, id: read.row.order_id.uuid() }))
     }))
 }
 

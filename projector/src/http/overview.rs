@@ -1,14 +1,12 @@
 //! How the whole does, as the first screen shows it.
 
-use std::collections::BTreeMap;
-
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use shared::http::{Problem, Query, problem::ProblemBody};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
-use crate::page::overview;
+use crate::{page::overview, view::funnel::Funnel};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -37,7 +35,8 @@ pub(crate) struct OverviewBody {
     pub dead_letters: i64,
     /// What somebody should look at, the worst of each kind.
     pub attention: Vec<AlarmBody>,
-    pub funnel: FunnelBody,
+    /// Of the newest 500 orders.
+    pub funnel: Funnel,
     pub over: Over,
     /// Of the time that was asked for, oldest first; the last one has not ended.
     pub parts: Vec<PartBody>,
@@ -52,18 +51,6 @@ pub(crate) struct AlarmBody {
     /// Where the reason is.
     #[schema(example = "/dead-letters?status=open")]
     pub address: String,
-}
-
-/// How far the newest 500 orders came, each figure at least so far.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct FunnelBody {
-    pub created: i64,
-    pub reserved: i64,
-    pub authorized: i64,
-    pub confirmed: i64,
-    pub completed: i64,
-    /// Cancelled ones, by reason.
-    pub lost: BTreeMap<&'static str, i64>,
 }
 
 /// Of the orders that were created in some minutes; times are from creation to the end, known to a fifth.

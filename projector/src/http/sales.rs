@@ -110,15 +110,7 @@ pub(crate) async fn listed(app: &App, asked: SalesQuery) -> Result<(Vec<SaleRow>
             .await?
         }
     };
-    Ok(cut(rows, limit))
-}
-
-fn cut(mut rows: Vec<SaleRow>, limit: i64) -> (Vec<SaleRow>, Option<String>) {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(place);
-    (rows, next)
+    Ok(paging::cut(rows, limit, |row| Some(place(row))))
 }
 
 /// Clients pass it on and do not look into it.
@@ -185,9 +177,10 @@ mod tests {
         for bad in ["", "x", "!", &by_sku[1..], &by_sku] {
             assert!(after_hour(bad).is_err(), "{bad}");
         }
-        let (rows, next) = cut(vec![row(Some("A"), None), row(Some("B"), None)], 1);
+        let place = |row: &SaleRow| Some(place(row));
+        let (rows, next) = paging::cut(vec![row(Some("A"), None), row(Some("B"), None)], 1, place);
         assert_eq!((rows.len(), next), (1, Some(by_sku)));
-        assert_eq!(cut(vec![row(Some("A"), None)], 1).1, None);
+        assert_eq!(paging::cut(vec![row(Some("A"), None)], 1, place).1, None);
     }
 
     #[test]

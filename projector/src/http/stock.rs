@@ -92,14 +92,10 @@ pub(crate) async fn listed(
     ListQuery { limit, cursor }: ListQuery,
 ) -> Result<(Vec<StockRow>, Option<String>), Problem> {
     let limit = paging::limit(limit)?;
-    let mut rows = app
+    let rows = app
         .read(move |mut connection| async move {
             query::stocks(&mut connection, cursor.as_ref(), limit + 1).await
         })
         .await?;
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > wanted;
-    rows.truncate(wanted);
-    let next = rows.last().filter(|_| more).map(|row| row.sku.to_string());
-    Ok((rows, next))
+    Ok(paging::cut(rows, limit, |row: &StockRow| Some(row.sku.to_string())))
 }

@@ -82,11 +82,12 @@ impl AlarmBody {
         let alarm = |kind, what: String, why: String| Self { kind, what, why, address: "/consumers".into() };
         let mut alarms = Vec::new();
         let now_ms = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64);
-        for group in standing.groups.iter().flatten() {
-            let behind = || group.partitions.iter().filter(|of| of.messages() > 0);
+        for group in &standing.groups {
+            let behind =
+                || group.partitions.iter().flatten().filter(|of| of.messages().is_some_and(|some| some > 0));
             let oldest_ms = behind().filter_map(|of| of.since_ms).map(|since_ms| now_ms - since_ms).max();
             if let Some(ms) = oldest_ms.filter(|ms| *ms > LAG_MAX_MS) {
-                let messages = text::count(behind().map(|of| of.messages()).sum());
+                let messages = text::count(behind().filter_map(|of| of.messages()).sum());
                 let why = format!("{messages} messages wait, the oldest for {}", text::duration(ms));
                 alarms.push(alarm("lag", format!("{} is behind", group.name), why));
             }
@@ -148,7 +149,7 @@ mod tests {
             since_ms,
             member: None,
         };
-        let group = |name, partition| Group { name, state: "Stable".into(), partitions: vec![partition] };
+        let group = |name, partition| Group { name, partitions: Some(vec![partition]), ..Group::default() };
         let said = |service: &str, held_keys, paused_ms, violations, suspected: &[&str]| Process {
             admin: "http://a:1".into(),
             said: Ok(Said {
@@ -171,11 +172,12 @@ mod tests {
             said("projector", 2, 0, 0, &[]),
             Process { admin: "http://b:1".into(), said: Err("away".into()) },
         ];
-        let alarms = AlarmBody::of_consumers(&Standing { groups: Ok(groups), processes });
+        let alarms = AlarmBody::of_consumers(&Standing { broker: None, groups, processes });
         let kinds: Vec<&str> = alarms.iter().map(|alarm| alarm.kind).collect();
         assert_eq!(kinds, ["lag", "held", "paused", "invariant violated", "messages missing"]);
         assert!(alarms[0].why.starts_with("7 messages wait"), "{alarms:?}");
-        let away = Standing { groups: Err("away".into()), processes: Vec::new() };
+        let silent = vec![Group { name: "projector", ..Group::default() }];
+        let away = Standing { broker: Some("away".into()), groups: silent, processes: Vec::new() };
         assert_eq!(AlarmBody::of_consumers(&away), []);
     }
 }

@@ -64,13 +64,13 @@ impl ConsumerGroupBody {
             if rows.last().is_none_or(|row| row.topic != of.topic) {
                 rows.push(TopicRow {
                     topic: of.topic,
-                    messages: 0,
+                    messages: Some(0),
                     seconds: Some(0.0),
                     partitions: Vec::new(),
                 });
             }
             if let Some(row) = rows.last_mut() {
-                row.messages += of.messages;
+                row.messages = row.messages.zip(of.messages).map(|(some, more)| some + more);
                 row.seconds = row.seconds.zip(of.seconds).map(|(one, other)| one.max(other));
                 row.partitions.push(of.clone());
             }
@@ -81,14 +81,18 @@ impl ConsumerGroupBody {
 
 struct TopicRow {
     topic: &'static str,
-    messages: i64,
+    messages: Option<i64>,
     seconds: Option<f64>,
     partitions: Vec<PartitionBody>,
 }
 
 impl TopicRow {
+    fn behind(&self) -> String {
+        self.messages.map_or_else(|| "not known".to_owned(), text::count)
+    }
+
     fn waits(&self) -> String {
-        waits(Some(self.messages), self.seconds)
+        waits(self.messages, self.seconds)
     }
 
     /// `order-service-0: 0 to 3`, or that nobody reads some.

@@ -3,8 +3,13 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use shared::{
-    contract::{Timestamp, envelope::time_text, ids::OrderId},
+    contract::{
+        Timestamp,
+        envelope::{Mode, decode, time_text},
+        ids::OrderId,
+    },
     http::{PathParam, Problem, Query},
+    log::HeldRow,
 };
 
 use super::{
@@ -19,11 +24,13 @@ use crate::{
         bulk::{RunBody, standing},
         letters::{LetterId, ListQuery, filter, known, listed, unknown},
     },
+    intake::GROUP,
     read_model::{
+        followers::{Followers, followers},
         letter_groups::{LetterGroup, letter_groups},
         query,
     },
-    view::letter::{Header, LetterRow, OPEN, STATUSES},
+    view::letter::{Header, LetterRow, OPEN, OPEN_STATUSES, STATUSES},
 };
 
 #[derive(Template)]
@@ -89,6 +96,16 @@ struct Screen {
     value: Value,
     headers: Vec<(String, String)>,
     is_open: bool,
+    /// `None` where another group has it, or nothing waits for it any more.
+    behind: Option<Behind>,
+    is_done: bool,
+}
+
+/// What waits behind a letter: how much, and the first of it.
+struct Behind {
+    messages: i64,
+    /// What each is, and where it stands.
+    first: Vec<(String, String)>,
 }
 
 /// The message as far as people can read it.
@@ -150,6 +167,17 @@ pub(super) async fn show(
             .map(|read| format!("/orders/{}", read.row.order_id)),
         Err(_) => None,
     };
+    let is_done = ["redriven", "discarded"].contains(&found.status());
+    let behind = match letter.group == GROUP && !is_done {
+        true => Some(
+            app.read(
+                move |mut connection| async move { followers(&mut connection, id, FOLLOWERS_SHOWN).await },
+            )
+            .await?
+            .into(),
+        ),
+        false => None,
+    };
     let header = |header: &Header| (header.name.clone(), header.text().unwrap_or_default());
     rendered(&Screen {
         frame: Frame::new(
@@ -169,9 +197,25 @@ pub(super) async fn show(
         order,
         value: Value::of(letter.value.as_deref(), &letter.message),
         headers: letter.headers.iter().map(header).collect(),
-        is_open: ["dead", "failed-again"].contains(&found.status()),
+        is_open: OPEN_STATUSES.contains(&found.status()),
+        behind,
+        is_done,
         row,
     })
+}
+
+impl From<Followers> for Behind {
+    fn from(Followers { messages, first }: Followers) -> Self {
+        let said = |row: &HeldRow| {
+            let raw = &row.held.raw;
+            let what = match decode(raw, Mode::Development) {
+                Ok(envelope) => text::event(&envelope.message_type),
+                Err(_) => "not readable".to_owned(),
+            };
+            (what, format!("{}[{}]@{}", raw.topic, raw.partition, raw.offset))
+        };
+        Self { messages, first: first.iter().map(said).collect() }
+    }
 }
 
 impl Filter {
@@ -247,6 +291,8 @@ impl Row {
     }
 }
 
+/// Of what waits behind a letter.
+const FOLLOWERS_SHOWN: i64 = 20;
 /// Of a value on the screen.
 const CHARS_MAX: usize = 64 * 1024;
 

@@ -20,7 +20,7 @@ use crate::{
     cached::Cached,
     http::{
         App,
-        overview::{AlarmBody, FunnelBody, Over, OverviewBody, OverviewQuery, PartBody},
+        overview::{AlarmBody, Over, OverviewBody, OverviewQuery, PartBody},
     },
     read_model::{
         drift::{self, Drifted},
@@ -178,7 +178,6 @@ impl Seen {
         if let Some(standing) = app.consumers.recent() {
             attention.extend(AlarmBody::of_consumers(&standing));
         }
-        let funnel = Funnel::of(self.newest.iter().map(|read| &read.row));
         let part = |(part, died): (&Part, &i64)| PartBody {
             begins_at: time_text(part.begins_at),
             minutes: over.span().minutes,
@@ -196,14 +195,7 @@ impl Seen {
             overdue,
             dead_letters: self.dead,
             attention,
-            funnel: FunnelBody {
-                created: funnel.created,
-                reserved: funnel.reserved,
-                authorized: funnel.authorized,
-                confirmed: funnel.confirmed,
-                completed: funnel.completed,
-                lost: funnel.lost,
-            },
+            funnel: Funnel::of(self.newest.iter().map(|read| &read.row)),
             over,
             parts: self.parts.iter().zip(&self.died).map(part).collect(),
         }
@@ -294,7 +286,7 @@ fn figures(Seen { hour, groups, .. }: &Seen, body: &OverviewBody) -> Vec<Figure>
     ]
 }
 
-fn steps(funnel: &FunnelBody) -> Vec<Step> {
+fn steps(funnel: &Funnel) -> Vec<Step> {
     let step = |(name, orders): (&'static str, i64)| Step {
         name,
         orders,
@@ -311,7 +303,7 @@ fn steps(funnel: &FunnelBody) -> Vec<Step> {
     .into()
 }
 
-fn lost(funnel: &FunnelBody, newest: &[Read<OrderRow>]) -> Vec<Lost> {
+fn lost(funnel: &Funnel, newest: &[Read<OrderRow>]) -> Vec<Lost> {
     let of = |read: &&Read<OrderRow>, reason: &str| {
         let lost = read.row.order.state.as_ref().and_then(|order| order.stage.reason());
         lost.is_some_and(|lost| reason_name(lost) == reason)

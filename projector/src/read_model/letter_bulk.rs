@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::query::LetterFilter;
-use crate::view::letter::LetterRow;
+use crate::view::letter::{LetterRow, OPEN_STATUSES};
 
 /// One of those that are meant, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -36,7 +36,7 @@ pub async fn meant(
         "select id, \"group\", topic, key, redrives
          from dead_letter_view
          where failed_at is not null
-           and (status in ('dead', 'failed-again') and ($4 or redrives < $5) or $4 and status = 'parked')
+           and (status = any ($7) and ($4 or redrives < $5) or $4 and status = 'parked')
            and ($1::text is null or \"group\" = $1)
            and ($2::text is null or code = $2)
            and ($3::text is null or fingerprint = $3)
@@ -50,6 +50,7 @@ pub async fn meant(
     .bind(takes_parked)
     .bind(REDRIVES_MAX)
     .bind(limit)
+    .bind(&OPEN_STATUSES[..])
     .fetch_all(connection)
     .await?;
     Ok(meant)

@@ -5,6 +5,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::query::LetterFilter;
+use crate::view::letter::OPEN_STATUSES;
 
 /// More reasons than that nobody reads.
 pub const GROUPS_MAX: i64 = 200;
@@ -51,10 +52,11 @@ pub async fn open_by_group(connection: &mut PgConnection) -> Result<Vec<(String,
     let counts = sqlx::query_as(
         "select \"group\", count(*)
          from dead_letter_view
-         where status in ('dead', 'failed-again')
+         where status = any ($1)
            and failed_at is not null
          group by 1",
-    );
+    )
+    .bind(&OPEN_STATUSES[..]);
     Ok(counts.fetch_all(connection).await?)
 }
 
@@ -64,7 +66,7 @@ pub async fn letter_groups(
     filter: &LetterFilter,
 ) -> Result<Vec<LetterGroup>, StoreError> {
     let groups = sqlx::query_as(include_str!("letter_groups.sql"))
-        .bind(&filter.status)
+        .bind(filter.statuses())
         .bind(&filter.group)
         .bind(&filter.code)
         .bind(&filter.fingerprint)

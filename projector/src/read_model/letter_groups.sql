@@ -27,7 +27,7 @@ from (
       greatest(floor(extract(epoch from now() - failed_at) / 300), 0) as age
     from dead_letter_view
     where failed_at is not null
-      and ($1::text is null or status = $1 or ($1 = 'open' and status in ('dead', 'failed-again')))
+      and ($1::text[] is null or status = any ($1))
       and ($2::text is null or "group" = $2)
       and ($3::text is null or code = $3)
       and ($4::text is null or fingerprint = $4)

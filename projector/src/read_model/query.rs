@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::load::{damage, order_id};
 use crate::view::{
-    letter::LetterRow,
+    letter::{self, LetterRow},
     order::{OPEN, OrderRow, STATUSES},
     stock::StockRow,
     timeline::Entry,
@@ -51,6 +51,14 @@ pub struct LetterFilter {
     pub group: Option<String>,
     pub code: Option<String>,
     pub fingerprint: Option<String>,
+}
+
+impl LetterFilter {
+    /// All that are asked for; `None`: whatever it is.
+    pub(super) fn statuses(&self) -> Option<Vec<&str>> {
+        let asked = self.status.as_deref()?;
+        Some(if asked == letter::OPEN { letter::OPEN_STATUSES.to_vec() } else { vec![asked] })
+    }
 }
 
 /// Also a row of which only the reservation or the payment is known.
@@ -225,7 +233,7 @@ pub async fn letters(
            delivery_count, redrives, build, key, null::bytea as value, '[]' as headers
          from dead_letter_view
          where failed_at is not null
-           and ($1::text is null or status = $1 or ($1 = 'open' and status in ('dead', 'failed-again')))
+           and ($1::text[] is null or status = any ($1))
            and ($2::text is null or \"group\" = $2)
            and ($3::text is null or code = $3)
            and ($4::text is null or fingerprint = $4)
@@ -233,7 +241,7 @@ pub async fn letters(
          order by failed_at desc, id desc
          limit $7",
     )
-    .bind(&filter.status)
+    .bind(filter.statuses())
     .bind(&filter.group)
     .bind(&filter.code)
     .bind(&filter.fingerprint)

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use shared::contract::order::CancelStage;
+use utoipa::ToSchema;
 
 use super::{
     order::{OrderRow, Stage, reason_name},
@@ -11,7 +13,7 @@ use super::{
 };
 
 /// Each figure counts orders that came at least that far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Funnel {
     pub created: i64,
     pub reserved: i64,

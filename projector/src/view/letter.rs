@@ -64,8 +64,10 @@ pub struct Change {
 pub const DEAD: &str = "dead";
 /// All statuses that a query can ask for.
 pub const STATUSES: [&str; 5] = [DEAD, "redriven", "failed-again", "discarded", "parked"];
-/// Asks for those that a redrive takes: dead and failed-again. A parked one was redriven often enough.
+/// Asks for those that a redrive takes.
 pub const OPEN: &str = "open";
+/// Those. A parked one was redriven often enough.
+pub const OPEN_STATUSES: [&str; 2] = [DEAD, "failed-again"];
 
 /// The longest that a writer of ours makes is an operator's reason (512 characters, of four bytes each at most) with the error
 /// of a redrive that failed behind it.

@@ -2,17 +2,31 @@
 
 use std::time::{Duration, Instant};
 
-use axum::{Router, routing};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, header::ACCEPT},
+    routing,
+};
 use projector::consumers::{Consumers, GROUPS};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+};
 use serde_json::json;
-use shared::broker::BrokerSettings;
+use shared::{
+    broker::BrokerSettings,
+    contract::{envelope::Raw, topics::Topic},
+};
 use tokio::net::TcpListener;
+use tower::ServiceExt;
 
 use crate::{
-    http::Api,
+    http::{Api, orders},
     letter_groups::letter,
     project::{take_all, with_a_broken_confirmation},
-    sagas::place,
+    run::publish,
+    sagas::{Path, place},
 };
 
 #[tokio::test]
@@ -28,7 +42,10 @@ async fn a_broker_that_is_away_is_said_soon_and_what_the_view_knows_is_told() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let admin = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, service).await });
-    let consumers = Consumers::new(&BrokerSettings::new("127.0.0.1:1"), &[admin.parse().unwrap()]);
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", mute.local_addr().unwrap());
+    let admins = [admin.parse().unwrap(), silent.parse().unwrap()];
+    let consumers = Consumers::new(&BrokerSettings::new("127.0.0.1:1"), &admins);
     let router = api.router_with(|app| app.consumers = consumers.clone());
 
     let asked = Instant::now();
@@ -38,7 +55,7 @@ async fn a_broker_that_is_away_is_said_soon_and_what_the_view_knows_is_told() {
     assert!(asked.elapsed() < Duration::from_secs(20));
     assert_eq!((one.0, &one), (200, &other));
     let body = one.1;
-    assert!(body["broker"].as_str().is_some(), "{body}");
+    assert!(body["broker"].as_str().unwrap().starts_with("the topics: "), "{body}");
     let groups = body["groups"].as_array().unwrap();
     let names: Vec<&str> = groups.iter().map(|group| group["group"].as_str().unwrap()).collect();
     assert_eq!(names, GROUPS);
@@ -49,4 +66,40 @@ async fn a_broker_that_is_away_is_said_soon_and_what_the_view_knows_is_told() {
     assert_eq!((told(3, "held_keys"), told(3, "paused")), (json!(1), json!(null)));
     assert_eq!((told(3, "messages"), told(3, "partitions")), (json!(null), json!([])));
     assert!(consumers.recent().is_some());
+    assert_eq!(body["silent"], json!([{"admin": silent, "why": "it does not answer"}]));
+    let request = Request::get("/consumers").header(ACCEPT, "text/html").body(Body::empty()).unwrap();
+    let html = router.oneshot(request).await.unwrap().into_body();
+    let html = String::from_utf8(to_bytes(html, 1 << 22).await.unwrap().to_vec()).unwrap();
+    assert!(html.contains(&format!("⚠ {silent} does not say how it stands: it does not answer")), "{html}");
+    assert!(!html.contains(">not known here<"), "somebody was asked: {html}");
+}
+
+/// The broker in memory knows offsets and ends, and nothing of members.
+#[tokio::test]
+async fn what_is_known_is_told_with_what_is_not() {
+    let api = Api::new().await;
+    let bootstrap = api.broker.bootstrap_servers();
+    for topic in [Topic::OrdersEvents, Topic::PaymentsEvents] {
+        api.broker.create_topic(topic.name(), 3, 1).unwrap();
+    }
+    let messages = orders(&[(1, Path::Completed, "SKU-1")]).in_order();
+    let ours: Vec<Raw> = messages.into_iter().filter(|raw| raw.topic == Topic::OrdersEvents).collect();
+    let partition = ours[0].partition;
+    let in_three = |raw: &Raw| Raw { partition: raw.partition % 3, ..raw.clone() };
+    publish(&bootstrap, &ours.iter().map(in_three).collect::<Vec<_>>());
+    let reader: BaseConsumer = BrokerSettings::new(&bootstrap).reader("order-service").create().unwrap();
+    let mut committed = TopicPartitionList::new();
+    let name = Topic::OrdersEvents.name();
+    committed.add_partition_offset(name, partition % 3, Offset::Offset(1)).unwrap();
+    tokio::task::spawn_blocking(move || reader.commit(&committed, CommitMode::Sync).unwrap()).await.unwrap();
+    let (status, body) = api.get_once("/consumers").await;
+    assert_eq!((status, &body["broker"]), (200, &json!(null)), "{body}");
+    let group = &body["groups"][0];
+    let unanswered = group["unanswered"].as_array().unwrap();
+    assert_eq!(unanswered.len(), 1, "{body}");
+    assert!(unanswered[0].as_str().unwrap().starts_with("its members: "), "{body}");
+    assert_eq!(group["state"], json!(null));
+    let behind = ours.len() as i64 - 1;
+    assert_eq!((&group["messages"], &group["partitions"][0]["end"]), (&json!(behind), &json!(ours.len())));
+    assert!(group["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{body}");
 }

@@ -1,9 +1,12 @@
 //! The view compared with its topics while it serves: what was changed by hand is found and named, and nothing else is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use projector::{
-    drift::{Checked, Drift},
+    drift::{Begin, Checked, Drift},
     intake::READS,
     project::lag::Lag,
 };
@@ -13,8 +16,9 @@ use shared::{
     broker::BrokerSettings,
     contract::{
         Timestamp,
-        envelope::{Mode, Raw},
+        envelope::{Mode, Raw, decode},
         ids::OrderId,
+        topics::Topic,
     },
     shutdown::{self, Shutdown, Trigger},
     telemetry::Metrics,
@@ -22,10 +26,10 @@ use shared::{
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    http::Api,
+    http::{Api, id},
     project::{take_all, with_a_broken_confirmation},
     run::publish,
-    sagas::{PARTITIONS, world},
+    sagas::{PARTITIONS, PATHS, place, world},
 };
 
 /// A view, its topics, and who compares them.
@@ -62,7 +66,8 @@ impl Compared {
     async fn check(&self) -> Checked {
         let mut all = Checked::default();
         for partition in 0..PARTITIONS {
-            let checked = self.drift.check(partition, &self.shutdown).await.unwrap().unwrap();
+            let checked =
+                self.drift.check(partition, Begin::Anywhere, &self.shutdown).await.unwrap().unwrap();
             all.compared.extend(checked.compared);
             all.different.extend(checked.different);
         }
@@ -150,7 +155,11 @@ async fn a_view_that_is_behind_and_moves_on_meanwhile_is_no_false_alarm() {
     let comparing = tokio::spawn(async move {
         let (mut compared, mut rounds) = (0, 0);
         while !stopped.is_requested() || rounds < PARTITIONS {
-            let checked = drift.check(rounds % PARTITIONS, &shutdown).await.unwrap().unwrap_or_default();
+            let checked = drift
+                .check(rounds % PARTITIONS, Begin::Anywhere, &shutdown)
+                .await
+                .unwrap()
+                .unwrap_or_default();
             assert_eq!(checked.different, [], "round {rounds}");
             compared += checked.compared.len();
             rounds += 1;
@@ -182,6 +191,85 @@ async fn what_died_or_waits_is_left_out_and_repeats_are_no_drift() {
     assert_eq!((checked.compared.len(), checked.different), (orders.len(), Vec::new()));
 }
 
+/// Each message came to the broker when it was recorded, and some a while later once more.
+#[tokio::test]
+async fn a_walk_that_begins_somewhere_compares_what_was_created_since_and_nothing_else() {
+    let (mut world, _) = world(35, 0);
+    let ids: Vec<OrderId> = (1..=40).map(id).collect();
+    for (id, path) in ids.iter().zip(PATHS.into_iter().cycle()) {
+        world.pass(50_000);
+        world.order(*id, path, &["SKU-1".parse().unwrap()], 1);
+    }
+    let mut messages = Vec::new();
+    for queue in world.with_repeats(&mut StdRng::seed_from_u64(5)) {
+        let mut at_ms = 0;
+        for mut raw in place(queue) {
+            at_ms = recorded_at(&raw).timestamp_millis().max(at_ms);
+            raw.timestamp_ms = at_ms;
+            messages.push(raw);
+        }
+    }
+    let mut next: BTreeMap<_, i64> = BTreeMap::new();
+    messages.sort_by_key(|raw| raw.timestamp_ms);
+    for raw in &mut messages {
+        let next = next.entry((raw.topic, raw.partition)).or_default();
+        (raw.offset, *next) = (*next, *next + 1);
+    }
+    let mut view = Compared::new(&messages).await;
+    take_all(&mut view.api.projection, messages.clone()).await;
+    let created = |id: OrderId| {
+        let is_created = |raw: &&Raw| {
+            raw.topic == Topic::OrdersEvents && raw.key.as_deref() == Some(id.to_string().as_bytes())
+        };
+        messages.iter().find(is_created).unwrap()
+    };
+    for id in &ids {
+        view.hurt("update order_view set order_version = order_version + 1 where order_id = $1", *id).await;
+    }
+    let (mut all, mut some) = (0, 0);
+    for partition in 0..PARTITIONS {
+        let of_it: Vec<&Raw> =
+            ids.iter().map(|id| created(*id)).filter(|raw| raw.partition == partition).collect();
+        let end = next[&(Topic::OrdersEvents, partition)];
+        for begin in [end / 4, end / 2, end - 1] {
+            let at = |raw: &&Raw| {
+                raw.topic == Topic::OrdersEvents && raw.partition == partition && raw.offset == begin
+            };
+            let since = messages.iter().find(at).unwrap().timestamp_ms + 60_000;
+            let checked =
+                view.drift.check(partition, Begin::At(begin), &view.shutdown).await.unwrap().unwrap();
+            let wanted: BTreeSet<String> = of_it
+                .iter()
+                .filter(|raw| recorded_at(raw).timestamp_millis() >= since)
+                .map(|raw| String::from_utf8(raw.key.clone().unwrap().to_vec()).unwrap())
+                .collect();
+            let compared: BTreeSet<String> = checked.compared.iter().map(ToString::to_string).collect();
+            assert_eq!(compared, wanted, "{partition} from {begin}");
+            assert_eq!(checked.different.len(), wanted.len());
+            (all, some) = (all + of_it.len(), some + wanted.len());
+        }
+    }
+    assert!(some > 0 && some < all, "{some} of {all}");
+}
+
+fn recorded_at(raw: &Raw) -> Timestamp {
+    decode(raw, Mode::Development).unwrap().time.unwrap()
+}
+
+/// Its old positions are beyond its end.
+#[tokio::test]
+async fn a_topic_that_was_made_anew_keeps_nobody_walking() {
+    let (world, _) = world(36, 3);
+    let messages = world.in_order();
+    let mut view = Compared::new(&[]).await;
+    take_all(&mut view.api.projection, messages).await;
+    for partition in 0..PARTITIONS {
+        let checked = view.drift.check(partition, Begin::Anywhere, &view.shutdown);
+        let checked = tokio::time::timeout(Duration::from_secs(60), checked).await.expect("it ends");
+        assert!(checked.unwrap().is_none_or(|checked| checked == Checked::default()));
+    }
+}
+
 #[tokio::test]
 async fn one_replica_compares_and_the_others_do_not() {
     let (world, _) = world(34, 3);
@@ -190,6 +278,6 @@ async fn one_replica_compares_and_the_others_do_not() {
     let mut other =
         projector::read_model::schema::connection(&view.drift.database_url, "other", "view").await.unwrap();
     assert!(projector::read_model::drift::lock(&mut other).await.unwrap());
-    assert_eq!(view.drift.check(0, &view.shutdown).await.unwrap(), None);
+    assert_eq!(view.drift.check(0, Begin::Anywhere, &view.shutdown).await.unwrap(), None);
     drop(other);
 }

@@ -188,6 +188,61 @@ async fn a_message_that_died_is_shown_as_it_is_wherever_it_came_from() {
 }
 
 #[tokio::test]
+async fn a_letter_names_what_waits_behind_it_as_far_as_this_database_knows() {
+    let mut api = Api::new().await;
+    take_all(
+        &mut api.projection,
+        place([letter(7, "the key", "order-service", ("invalid-json", "f1"), 1.0)]),
+    )
+    .await;
+    take_all(&mut api.projection, with_a_broken_confirmation().0).await;
+    let other = api.screen(&format!("/dead-letters/{}", Uuid::from_u128(7))).await;
+    assert!(other.contains("That is in the database of order-service: <code>fulfil dlq show "), "{other}");
+    let stored = "select letter_id from dead_letter where holds_key is not null";
+    let ours: Uuid = sqlx::query_scalar(stored).fetch_one(&mut api.database.connection).await.unwrap();
+    let held = "select count(*) from held_message";
+    let held: i64 = sqlx::query_scalar(held).fetch_one(&mut api.database.connection).await.unwrap();
+    assert!(held > 0);
+    // As its letter comes back from the topic.
+    let known = "update dead_letter_view set id = $1, \"group\" = 'projector'";
+    assert_eq!(
+        sqlx::query(known).bind(ours).execute(&mut api.database.connection).await.unwrap().rows_affected(),
+        1
+    );
+    let html = api.screen(&format!("/dead-letters/{ours}")).await;
+    assert!(html.contains(&format!("⏸ {held} of the same key")), "{html}");
+    let first: String = sqlx::query_scalar(
+        "select topic || '[' || partition || ']@' || \"offset\" from held_message order by id limit 1",
+    )
+    .fetch_one(&mut api.database.connection)
+    .await
+    .unwrap();
+    assert!(html.contains(&format!("order completed <code class=\"dim\">{first}</code>")), "{first}: {html}");
+}
+
+#[tokio::test]
+async fn lines_of_a_figure_differ_not_by_colour_alone() {
+    let mut api = Api::new().await;
+    take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;
+    let html = api.screen("/").await;
+    let style = api.browse("/assets/style.css").await.text;
+    let lines: BTreeSet<&str> =
+        attributes(&html, "class").into_iter().filter(|class| class.starts_with("line-")).collect();
+    assert!(lines.len() > 2, "{lines:?}");
+    let dash = |line: &str| {
+        let rule = style.split(&format!(".plot .{line} {{ stroke-dasharray: ")).nth(1);
+        rule.map_or("none", |rule| rule.split(';').next().unwrap())
+    };
+    let dashes: BTreeSet<&str> = lines.iter().map(|line| dash(line)).collect();
+    assert_eq!(dashes.len(), lines.len(), "{dashes:?}");
+    assert!(
+        html.contains(
+            "<svg class=\"key\" viewBox=\"0 0 30 8\" aria-hidden=\"true\"><polyline class=\"line-1\""
+        )
+    );
+}
+
+#[tokio::test]
 async fn what_has_no_screen_is_answered_as_ever_and_what_a_form_sends_empty_is_not_asked_for() {
     let mut api = Api::new().await;
     take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;

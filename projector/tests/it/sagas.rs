@@ -308,6 +308,11 @@ impl World {
         event_id
     }
 
+    /// Nothing happens for so long.
+    pub(crate) fn pass(&mut self, ms: i64) {
+        self.clock_ms += ms;
+    }
+
     /// Puts something on a topic that no service wrote, behind what is there for its key.
     pub(crate) fn plant(&mut self, outgoing: Outgoing) {
         self.published.entry((outgoing.topic, outgoing.key.clone())).or_default().push(outgoing);

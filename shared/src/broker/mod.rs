@@ -6,9 +6,11 @@ pub mod settings;
 pub mod topics;
 pub mod logged;
 pub mod message;
+pub mod spans;
 pub mod waiting;
 
 pub use logged::Logged;
 pub use message::copied;
 pub use settings::{BrokerSettings, SettingError};
+pub use spans::spans;
 pub use waiting::waiting_since;

@@ -10,6 +10,8 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -26,6 +28,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// From a connection's first byte, or the end of its last answer, to the end of the next request's head.
     pub head_read_max: Duration,
+    /// A peer that takes nothing of what it is sent for so long is gone, and what it held with its connection is free again.
+    pub untaken_max: Duration,
     /// What is being answered when the process stops may take this long.
     pub drain_max: Duration,
 }
@@ -35,6 +39,7 @@ impl Default for Limits {
         Self {
             connections_max: 512,
             head_read_max: Duration::from_secs(10),
+            untaken_max: Duration::from_secs(30),
             drain_max: Duration::from_secs(5),
         }
     }
@@ -105,6 +110,10 @@ async fn connection(
 ) {
     // An answer is one write: waiting for more to send only delays it.
     let _ = stream.set_nodelay(true);
+    // An answer that does not end waits for its reader in the kernel, which by itself tries for a quarter of an hour to reach
+    // one that is gone, and for ever one that only stopped reading.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.untaken_max));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head_read_max).max_buf_size(BUFFER_BYTES_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));

@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::StoreError;
+use crate::contract::Timestamp;
 
 /// What the relay publishes in order, each with its own gapless numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +25,27 @@ impl Lane {
 pub async fn cursor(connection: &mut PgConnection, lane: Lane) -> Result<i64, StoreError> {
     let cursor = sqlx::query_scalar("select cursor from relay where name = $1").bind(lane.name());
     Ok(cursor.fetch_one(connection).await?)
+}
+
+/// When the first of what is not published was recorded. `None`: all of it is.
+pub async fn waits_since(connection: &mut PgConnection, lane: Lane) -> Result<Option<Timestamp>, StoreError> {
+    let since = sqlx::query_scalar(match lane {
+        Lane::Events => {
+            "select recorded_at
+             from event
+             where position > (select cursor from relay where name = $1)
+             order by position
+             limit 1"
+        }
+        Lane::DeadLetters => {
+            "select recorded_at
+             from dead_letter
+             where number > (select cursor from relay where name = $1)
+             order by number
+             limit 1"
+        }
+    });
+    Ok(since.bind(lane.name()).fetch_optional(connection).await?)
 }
 
 /// Never backwards: false where the cursor is there already, or past it.

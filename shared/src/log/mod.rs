@@ -23,7 +23,7 @@ mod row;
 
 pub use answered::answered;
 pub use append::append;
-pub use cursor::{Lane, advance_cursor, cursor};
+pub use cursor::{Lane, advance_cursor, cursor, waits_since};
 pub use error::StoreError;
 pub use hold::{held_keys, held_messages, keys_held};
 pub use letter::{letters, letters_after, letters_end};

@@ -8,7 +8,10 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
-use crate::log::{self, Lane, NumberedLetter, StoreError, connect::Unfit};
+use crate::{
+    contract::Timestamp,
+    log::{self, Lane, NumberedLetter, StoreError, connect::Unfit},
+};
 
 /// Lock 1 of a database is its log's, lock 2 its relay's.
 const LOCK: i64 = 2;
@@ -70,6 +73,12 @@ impl Session {
             Lane::Events => answered(log::end(&mut self.connection)).await,
             Lane::DeadLetters => answered(log::letters_end(&mut self.connection)).await,
         }
+    }
+
+    /// What waits in a lane, whoever is to publish it, and since when.
+    pub(super) async fn waiting(&mut self, lane: Lane) -> Result<(i64, Option<Timestamp>), SessionError> {
+        let waiting = self.end(lane).await? - self.cursor(lane).await?;
+        Ok((waiting, answered(log::waits_since(&mut self.connection, lane)).await?))
     }
 
     pub(super) async fn events(

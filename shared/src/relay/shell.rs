@@ -17,6 +17,7 @@ use super::{
     session::{Session, SessionError},
 };
 use crate::{
+    contract::Timestamp,
     failpoint,
     log::{Lane, StoreError},
     telemetry::{
@@ -102,7 +103,7 @@ impl Shell {
                     self.lead_lost();
                     if is_final(&error) {
                         error!(%error, "the relay stops publishing");
-                        self.inside.set_state(State::Halted { reason: error.to_string() });
+                        self.halted(error.to_string());
                         self.has_given_up = true;
                         continue;
                     }
@@ -122,8 +123,8 @@ impl Shell {
         while !session.try_lead().await? {
             self.inside.set_state(State::Following);
             let lane = self.lanes[0].0;
-            let backlog = session.end(lane).await? - session.cursor(lane).await?;
-            self.count_backlog(backlog);
+            let (waiting, since) = session.waiting(lane).await?;
+            self.count_backlog(waiting, since);
             self.wait(Instant::now() + TOUCH_INTERVAL).await;
             if self.inside.stop_at().is_some() {
                 // Whoever leads looks at what is left.
@@ -166,7 +167,7 @@ impl Shell {
             self.trouble(trouble);
         }
         if let Some(backlog) = self.lanes[0].1.backlog() {
-            self.count_backlog(backlog);
+            self.count_backlog(backlog, self.lanes[0].1.oldest());
         }
         self.tell_state();
         Ok(())
@@ -239,9 +240,9 @@ impl Shell {
                 let lane = self.lanes[index].0;
                 let end = session.end(lane).await?;
                 if index == 0 && self.lanes[index].1.halted().is_some() {
-                    // It goes on growing, and HTTP must hear of it.
-                    let cursor = session.cursor(lane).await?;
-                    self.count_backlog(end - cursor);
+                    // It goes on growing, and HTTP and people must hear of it.
+                    let (waiting, since) = session.waiting(lane).await?;
+                    self.count_backlog(waiting, since);
                 }
                 self.step(lane, Input::End(end));
             }
@@ -282,10 +283,16 @@ impl Shell {
             Output::Halt(reason) => {
                 error!(?lane, reason, "the relay stops publishing: going on would lose or reorder something");
                 self.publishing.forget(lane);
-                self.inside.set_state(State::Halted { reason });
+                self.halted(reason);
             }
         }
         Ok(())
+    }
+
+    /// Until the process is started anew, also where nothing of the relay is left to tell of it.
+    fn halted(&self, reason: String) {
+        self.inside.set_state(State::Halted { reason });
+        self.metrics.relay_halted.set(1);
     }
 
     fn trouble(&mut self, trouble: Trouble) {
@@ -327,13 +334,11 @@ impl Shell {
         self.publishing.discard();
     }
 
-    fn count_backlog(&self, backlog: i64) {
+    fn count_backlog(&self, backlog: i64, since: Option<Timestamp>) {
         self.inside.set_backlog(backlog);
         self.metrics.relay_backlog.set(backlog);
-        let oldest = self.lanes[0]
-            .1
-            .oldest()
-            .map_or(0, |recorded_at| (chrono::Utc::now() - recorded_at).num_milliseconds().max(0));
+        let oldest =
+            since.map_or(0, |recorded_at| (chrono::Utc::now() - recorded_at).num_milliseconds().max(0));
         self.metrics.relay_oldest_seconds.set(oldest as f64 / 1_000.0);
     }
 

@@ -47,6 +47,7 @@ pub struct Metrics {
     pub relay_backlog: Gauge,
     /// Age of the oldest of them.
     pub relay_oldest_seconds: Seconds,
+    pub relay_halted: Gauge,
     pub dead_letters: Family<DeadLetterLabel, Counter>,
     /// Keys of which messages wait.
     pub held_keys: Gauge,
@@ -213,6 +214,12 @@ impl Metrics {
                 "Age of the oldest event that the broker has not acknowledged",
                 Gauge::default(),
             ),
+            relay_halted: add(
+                r,
+                "fulfil_relay_halted",
+                "Whether the relay stopped publishing events or dead letters, until the process is started anew",
+                Gauge::default(),
+            ),
             dead_letters: add(
                 r,
                 "fulfil_dead_letters",
@@ -373,6 +380,7 @@ mod tests {
                 r#"fulfil_consumer_lag_seconds{messaging_destination_name="orders.events",messaging_destination_partition_id="3"} 0.5"#,
                 "fulfil_relay_backlog 0",
                 "fulfil_relay_oldest_seconds 0",
+                "fulfil_relay_halted 0",
                 r#"fulfil_dead_letters_total{group="order-service",code="invalid-json"} 1"#,
                 "fulfil_held_keys 0",
                 "fulfil_duplicates_total 0",

@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::Context;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
-use tokio::sync::mpsc;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 
 use self::{draw::draw, state::State};
 use super::feed::Feed;
@@ -53,6 +56,7 @@ pub(super) async fn run(
     wanted: impl Fn(&Sighting) -> bool,
     output: Output,
 ) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new().context("signals cannot be heard")?;
     let mut screen = Screen(ratatui::try_init().context("the terminal cannot be drawn on")?);
     let (mut keys, mut state) = (keys(), State::default());
     let mut draws = tokio::time::interval(DRAW);
@@ -60,6 +64,7 @@ pub(super) async fn run(
     let mut is_drawn = false;
     loop {
         tokio::select! {
+            () = signals.any() => return Ok(Exit::Interrupted.into()),
             pressed = keys.recv() => {
                 // The size, too, is read when it is drawn.
                 is_drawn = false;
@@ -82,6 +87,31 @@ pub(super) async fn run(
                 screen.0.draw(|frame| draw(frame, &state, output.has_colours())).context("drawing")?;
                 is_drawn = true;
             }
+        }
+    }
+}
+
+/// What ends a program otherwise, with the terminal left as it was drawn on.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The server under clients that are many, slow, or gone.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{Router, body::Body, routing::get};
+use futures_util::stream;
 use shared::{
     http::Limits,
     testing::http::{Served, listen, served},
@@ -109,6 +110,40 @@ async fn clients_that_go_away_leave_nothing_behind() {
     };
     time::timeout(REPLY_MAX, answered).await.unwrap();
     assert_eq!(gate.available_permits(), 0);
+}
+
+/// As long as it is connected it has a place that others may want.
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_an_answer_without_end_is_cut_off_and_one_that_reads_is_not() {
+    let places = Arc::new(Semaphore::new(2));
+    let free = Arc::clone(&places);
+    let endless = async move || {
+        let place = Arc::clone(&free).acquire_owned().await.unwrap();
+        Body::from_stream(stream::unfold(place, async |place| {
+            Some((Ok::<_, Infallible>(vec![b'x'; 64 * 1024]), place))
+        }))
+    };
+    let limits = Limits { untaken_max: Duration::from_secs(1), ..Limits::default() };
+    let service = served(Router::new().route("/endless", get(endless)), limits).await;
+    let request = "GET /endless HTTP/1.1\r\nhost: test\r\n\r\n";
+    let mut reading = service.connect_and_say(request).await;
+    let silent = service.connect_and_say(request).await;
+    let mut bytes = vec![0_u8; 64 * 1024];
+    let cut_off = async {
+        let mut both_had_one = false;
+        loop {
+            assert!(reading.read(&mut bytes).await.unwrap() > 0);
+            match places.available_permits() {
+                0 => both_had_one = true,
+                _ if both_had_one => return,
+                _ => {}
+            }
+        }
+    };
+    time::timeout(REPLY_MAX, cut_off).await.unwrap();
+    assert_eq!(places.available_permits(), 1);
+    assert!(reading.read(&mut bytes).await.unwrap() > 0);
+    drop(silent);
 }
 
 #[tokio::test]

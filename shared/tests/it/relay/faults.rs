@@ -35,9 +35,10 @@ async fn failed_deliveries_lose_and_reorder_nothing() {
 /// Later ones it would refuse for their sequence numbers, which the mock cluster does not look at.
 #[tokio::test]
 async fn what_the_broker_finds_too_large_halts_the_relay_and_nothing_overtakes_it() {
-    let (mut database, broker) = (Database::new().await, Broker::new());
-    let relay = relay::start(database.settings(broker.settings()), metrics());
+    let (mut database, broker, metrics) = (Database::new().await, Broker::new(), metrics());
+    let relay = relay::start(database.settings(broker.settings()), metrics.clone());
     leads(&relay).await;
+    assert_eq!(metrics.relay_halted.get(), 0);
     broker.cluster.broker_round_trip_time(1, Duration::from_millis(50)).unwrap();
     broker.cluster.request_errors(RDKafkaApiKey::Produce, &[TOO_LARGE]);
     for _ in 0..50 {
@@ -52,11 +53,14 @@ async fn what_the_broker_finds_too_large_halts_the_relay_and_nothing_overtakes_i
     database.append(10).await;
     let waiting = database.end - database.cursor(log::Lane::Events).await;
     eventually("the backlog grows on", || handle.backlog() == waiting).await;
+    assert_eq!(metrics.relay_halted.get(), 1);
+    let oldest = metrics.relay_oldest_seconds.get();
+    eventually("what waits grows older", || metrics.relay_oldest_seconds.get() > oldest.max(0.0)).await;
     relay.stop(DEADLINE).await;
 
     broker.cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     // The next relay goes on after the limit was raised. Whatever had overtaken would be out of order now.
-    let relay = relay::start(database.settings(broker.settings()), metrics());
+    let relay = relay::start(database.settings(broker.settings()), super::metrics());
     database.published().await;
     relay.stop(DEADLINE).await;
     assert_complete(&broker.read(Topic::OrdersEvents), database.end);
