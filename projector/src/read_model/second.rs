@@ -19,8 +19,9 @@ const PLACES: i64 = 4;
 /// What the name of a schema that nobody needs any more begins with.
 const GIVEN_UP: &str = "given_up_";
 
-/// Postgres, Appendix A: undefined_table.
+/// PostgreSQL, Appendix A: undefined_table, lock_not_available.
 const NO_TABLE: &str = "42P01";
+const LOCKED: &str = "55P03";
 
 /// Runs in a row that began and committed nothing. What a process died of kills whoever serves, too, so that is enough.
 pub const STARTS_MAX: i32 = 3;
@@ -91,7 +92,9 @@ pub async fn find(connection: &mut PgConnection) -> Result<Option<Projection>, S
     }
     match row(connection, SECOND).await {
         // Given up since we looked.
-        Err(StoreError::Refused(sqlx::Error::Database(error))) if error.code().as_deref() == Some(NO_TABLE) => {
+        Err(StoreError::Refused(sqlx::Error::Database(error)))
+            if error.code().as_deref() == Some(NO_TABLE) =>
+        {
             Ok(None)
         }
         second => Ok(Some(second?).filter(|second| second.wanted != Wanted::Serve)),
@@ -183,10 +186,12 @@ pub async fn drop_given_up(connection: &mut PgConnection) -> Result<(), StoreErr
         let mut transaction = connection.begin().await?;
         sqlx::query("set local lock_timeout = '100ms'").execute(&mut *transaction).await?;
         let sql = format!("drop schema if exists {schema} cascade");
-        match sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await.map_err(StoreError::from) {
+        match sqlx::query(AssertSqlSafe(sql)).execute(&mut *transaction).await {
             Ok(_) => transaction.commit().await?,
-            Err(error) if error.is_infrastructure() => transaction.rollback().await?,
-            Err(error) => return Err(error),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(LOCKED) => {
+                transaction.rollback().await?;
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use shared::{
     broker::{BrokerSettings, topics::partition_count},
     contract::{Timestamp, envelope::Mode},
-    log,
+    log::{self, StoreError},
     shutdown::Shutdown,
 };
 use sqlx::PgConnection;
@@ -37,7 +37,7 @@ use crate::{
 /// How often we look whether there is something to do, and what is wanted.
 const WATCH: Duration = Duration::from_millis(250);
 /// How often we look whether somebody has stopped reading a view that was given up.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP: Duration = Duration::from_secs(15);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(2);
 /// While the served view is further behind than that, it goes first.
@@ -78,12 +78,8 @@ impl Rebuild {
     /// Does what there is to do, to its end.
     async fn attend(&self, wake_relay: &(impl Fn() + Sync), shutdown: &Shutdown) -> anyhow::Result<()> {
         let mut control = schema::connection(&self.database_url, "projector-rebuild", SECOND).await?;
-        let mut swept = None;
+        let mut sweeping = interval(SWEEP);
         while !shutdown.is_requested() {
-            if swept.is_none_or(|at: Instant| at.elapsed() > SWEEP) {
-                second::drop_given_up(&mut control).await?;
-                swept = Some(Instant::now());
-            }
             let second = log::answered(second::find(&mut control)).await?;
             if second.is_some_and(|second| second.is_followed())
                 && log::answered(second::lock(&mut control)).await?
@@ -99,6 +95,7 @@ impl Rebuild {
             tokio::select! {
                 () = shutdown.requested() => {}
                 () = sleep(WATCH) => {}
+                _ = sweeping.tick() => sweep(&mut control).await?,
             }
         }
         Ok(())
@@ -123,6 +120,8 @@ impl Rebuild {
         info!(partitions, "the second view follows the topics");
         let (mut watch, mut is_alive, mut is_at_the_ends) = (interval(WATCH), false, false);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Also at once: what rested is out of the way before another one grows.
+        let mut sweeping = interval(SWEEP);
         loop {
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
@@ -148,6 +147,7 @@ impl Rebuild {
                     }
                     following.take(Vec::new()).await?;
                 }
+                _ = sweeping.tick() => sweep(control).await?,
                 told = following.heard.recv() => match told.context("the thread that reads is gone")? {
                     Heard::Messages(messages) => {
                         if !is_at_the_ends {
@@ -188,4 +188,13 @@ impl Rebuild {
             sleep(LAG_PAUSE).await;
         }
     }
+}
+
+/// Whoever fills the second view does not stand still for one that cannot be dropped.
+async fn sweep(control: &mut PgConnection) -> Result<(), StoreError> {
+    match log::answered(second::drop_given_up(control)).await {
+        Err(error) if !error.is_infrastructure() => warn!("a view that was given up stays: {error}"),
+        swept => swept?,
+    }
+    Ok(())
 }

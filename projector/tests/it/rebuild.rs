@@ -21,6 +21,7 @@ use shared::{
         topics::Topic,
     },
     shutdown::{self, Trigger},
+    testing,
 };
 use sqlx::Connection;
 use tokio::{task::JoinHandle, time::sleep};
@@ -421,7 +422,6 @@ async fn one_that_is_dropped_while_it_is_filled_is_left_and_the_next_one_is_fill
     views.stop().await;
 }
 
-/// As after an upgrade to a build that is stricter than the one that it was redriven with.
 #[tokio::test]
 async fn one_that_somebody_reads_is_out_of_the_way_at_once_and_gone_when_it_is_read() {
     let mut views = Views::new().await;
@@ -429,6 +429,7 @@ async fn one_that_somebody_reads_is_out_of_the_way_at_once_and_gone_when_it_is_r
     views.publish(&messages).await;
     views.fill().await;
     let mut dump = schema::connection(&views.database.url, "dump", schema::SECOND).await.unwrap();
+    testing::be_patient(&mut dump).await;
     let mut reading = dump.begin().await.unwrap();
     let read: i64 =
         sqlx::query_scalar("select count(*) from order_view").fetch_one(&mut *reading).await.unwrap();
@@ -449,6 +450,7 @@ async fn one_that_somebody_reads_is_out_of_the_way_at_once_and_gone_when_it_is_r
     assert_eq!(left().await, 0);
 }
 
+/// As after an upgrade to a build that is stricter than the one that it was redriven with.
 #[tokio::test]
 async fn a_redriven_message_that_cannot_be_read_any_more_waits_by_itself_and_keeps_nobody() {
     let (messages, _) = with_a_broken_confirmation();
