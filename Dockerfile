@@ -8,7 +8,9 @@ WORKDIR /fulfil
 COPY . .
 # `debug` for what is tried on one's own machine: it compiles in half the time.
 ARG PROFILE=release
-RUN cargo build --locked --workspace --bins --profile "$([ "$PROFILE" = debug ] && echo dev || echo "$PROFILE")" \
+# `otlp`: with spans.
+ARG FEATURES=
+RUN cargo build --locked --workspace --bins --features "$FEATURES" --profile "$([ "$PROFILE" = debug ] && echo dev || echo "$PROFILE")" \
     && mkdir /programs \
     && cd "target/$PROFILE" \
     && cp fulfil order-service inventory-service payment-service projector /programs/

@@ -116,8 +116,9 @@ create table task (
   kind text not null,
   due_at timestamptz not null,
   attempt int not null,
-  -- The message or event that made it owed.
-  cause uuid not null
+  -- The message or event that made it owed, and its trace.
+  cause uuid not null,
+  traceparent text
 );
 
 create index task_due on task (partition, due_at);

@@ -66,6 +66,7 @@ create function append(
   task_due_at timestamptz[],
   task_attempt int[],
   task_cause uuid[],
+  task_traceparent text[],
   -- Not null: only where messages wait on this key because they were too early.
   task_releases text[],
   snapshot_stream text[],
@@ -369,8 +370,8 @@ begin
 
   -- After the holds, so that a release sees what this batch holds.
   if cardinality(task_id) > 0 then
-    insert into task (id, partition, stream, kind, due_at, attempt, cause)
-    select new.id, new.partition, new.stream, new.kind, new.due_at, new.attempt, new.cause
+    insert into task (id, partition, stream, kind, due_at, attempt, cause, traceparent)
+    select new.id, new.partition, new.stream, new.kind, new.due_at, new.attempt, new.cause, new.traceparent
     from (
       select
         unnest(task_id) as id,
@@ -380,6 +381,7 @@ begin
         unnest(task_due_at) as due_at,
         unnest(task_attempt) as attempt,
         unnest(task_cause) as cause,
+        unnest(task_traceparent) as traceparent,
         unnest(task_releases) as releases
     ) as new
     where new.releases is null
@@ -393,7 +395,8 @@ begin
       partition = excluded.partition,
       due_at = excluded.due_at,
       attempt = excluded.attempt,
-      cause = excluded.cause;
+      cause = excluded.cause,
+      traceparent = excluded.traceparent;
   end if;
 
   if cardinality(snapshot_stream) > 0 then

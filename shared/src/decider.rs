@@ -101,7 +101,7 @@ impl Told {
     /// By a due task, or the answer to its call.
     pub fn of_task(task: &Task, at: Timestamp) -> Self {
         let via = Via::Task { attempt: task.attempt };
-        Self { id: task.cause, at, via, correlation_id: None, traceparent: None }
+        Self { id: task.cause, at, via, correlation_id: None, traceparent: task.traceparent.clone() }
     }
 }
 
@@ -256,6 +256,8 @@ pub struct Task {
     pub attempt: i32,
     /// The message or event that made it owed: the cause of what comes of it.
     pub cause: Uuid,
+    /// The trace of that message, which goes on with what comes of it.
+    pub traceparent: Option<String>,
 }
 
 /// Folds events onto a state.

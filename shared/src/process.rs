@@ -14,7 +14,8 @@ use crate::{
     config::{self, Parsed, Process, Settings, Stop, Verb},
     http::{self, Readiness},
     log::{self, connect::Unfit},
-    relay, telemetry,
+    relay,
+    telemetry::{self, spans},
 };
 
 /// What the readiness of a process calls what it needs.
@@ -51,6 +52,13 @@ pub fn main<E: Args, S>(
     if let Err(stop) = telemetry::start(&settings) {
         stop.exit();
     }
+    let spans = match verb {
+        Verb::Serve => match spans::start(process.name, &settings) {
+            Ok(spans) => Some(spans),
+            Err(stop) => stop.exit(),
+        },
+        Verb::Migrate | Verb::Healthcheck => None,
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -66,6 +74,9 @@ pub fn main<E: Args, S>(
     });
     // What is stuck in a client library must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(200));
+    if let Some(spans) = spans {
+        spans.flush();
+    }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

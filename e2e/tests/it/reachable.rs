@@ -117,7 +117,8 @@ fn payment_name(payment: &payment::Payment) -> &'static str {
 
 fn task<D: Decider>(decider: &D, kind: &'static str, stream: StreamName) -> Option<Input<D>> {
     let (due_at, cause) = (samples::now(), Uuid::nil());
-    let task = Task { id: Uuid::nil(), stream, kind: kind.into(), due_at, attempt: 1, cause };
+    let task =
+        Task { id: Uuid::nil(), stream, kind: kind.into(), due_at, attempt: 1, cause, traceparent: None };
     Some(Input { what: What::Task(kind), command: decider.due(&task)?, via: Via::Task { attempt: 1 } })
 }
 

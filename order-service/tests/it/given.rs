@@ -176,6 +176,7 @@ pub(crate) fn when(order: &mut Memory<Orders>, incoming: &Incoming) -> Outcome {
                 due_at: now(),
                 attempt: 1,
                 cause: Uuid::nil(),
+                traceparent: None,
             };
             let command = order.decider.due(&task).expect("a task that order-service knows");
             (command, Told { via: Via::Task { attempt: 1 }, ..told })

@@ -11,7 +11,10 @@ pub mod server;
 
 use std::pin::Pin;
 
-use shared::contract::{Timestamp, ids::OrderId, money::Money, payment::Operation};
+use shared::{
+    contract::{Timestamp, ids::OrderId, money::Money, payment::Operation},
+    telemetry::spans,
+};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -57,6 +60,8 @@ impl Silent {
     }
 }
 
+/// As a span says it.
+const SILENT: &str = "silent";
 /// One silence is the network's everyday; more in a row are news.
 const ATTEMPTS_QUIET: i32 = 2;
 
@@ -65,7 +70,10 @@ pub async fn call(provider: &dyn PaymentProvider, call: Call) -> Command {
     match call {
         Call::Operation { order_id, operation, amount, idempotency_key, attempt } => {
             let request = Request { payment_id: order_id, operation, amount, idempotency_key };
-            let answer = match provider.ask(request).await {
+            let calling = spans::calling(operation.as_str(), order_id.uuid(), attempt);
+            let said = provider.ask(request).await;
+            calling.ended(said.is_err().then_some(SILENT));
+            let answer = match said {
                 Ok(said) => Answer::Said(said),
                 Err(silent) => {
                     log_silence(order_id, operation.as_str(), attempt, &silent);
@@ -74,13 +82,18 @@ pub async fn call(provider: &dyn PaymentProvider, call: Call) -> Command {
             };
             Command::TakeAnswer { order_id, operation, attempt, answer }
         }
-        Call::Enquire { order_id, attempt, asked_at_version } => match provider.record(order_id).await {
-            Ok(record) => Command::TakeRecord { record, asked_at_version },
-            Err(silent) => {
-                log_silence(order_id, "enquire", attempt, &silent);
-                Command::RecordUnanswered { order_id, attempt }
+        Call::Enquire { order_id, attempt, asked_at_version } => {
+            let calling = spans::calling("enquire", order_id.uuid(), attempt);
+            let recorded = provider.record(order_id).await;
+            calling.ended(recorded.is_err().then_some(SILENT));
+            match recorded {
+                Ok(record) => Command::TakeRecord { record, asked_at_version },
+                Err(silent) => {
+                    log_silence(order_id, "enquire", attempt, &silent);
+                    Command::RecordUnanswered { order_id, attempt }
+                }
             }
-        },
+        }
     }
 }
 

@@ -21,6 +21,7 @@ fn due_task(kind: &str, attempt: i32) -> Option<Command> {
         due_at: Default::default(),
         attempt,
         cause: Uuid::nil(),
+        traceparent: None,
     })
 }
 

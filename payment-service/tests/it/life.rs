@@ -285,7 +285,15 @@ impl World {
 
 fn due(kind: &str, attempt: i32) -> Option<Command> {
     let (id, due_at) = (Uuid::nil(), Default::default());
-    Payments::default().due(&Task { id, stream: stream(), kind: kind.into(), due_at, attempt, cause: id })
+    Payments::default().due(&Task {
+        id,
+        stream: stream(),
+        kind: kind.into(),
+        due_at,
+        attempt,
+        cause: id,
+        traceparent: None,
+    })
 }
 
 fn live(amount_minor: i64, behaviour: Behaviour, moves: Vec<Move>) -> World {

@@ -77,7 +77,8 @@ impl Service {
 
     fn ask(&mut self, id: u128, command: Command) {
         let (reply, _) = oneshot::channel();
-        self.run(Input::Asked(Asked { id: Uuid::from_u128(id), command, traceparent: None, reply }));
+        let traceparent = Some(trace(id));
+        self.run(Input::Asked(Asked { id: Uuid::from_u128(id), command, traceparent, reply }));
     }
 
     /// Runs the task of this kind: its call, and what the call came to.
@@ -160,6 +161,20 @@ fn a_refused_void_is_looked_into_and_becomes_a_refund() {
     ];
     assert_eq!(service.events(), expected);
     assert_eq!(service.tasks, vec![], "nothing is owed");
+}
+
+fn trace(id: u128) -> String {
+    format!("00-{id:032x}-00f067aa0ba902b7-01")
+}
+
+#[test]
+fn what_a_call_comes_to_is_in_the_trace_of_what_asked_for_it() {
+    let service = reversed_twice();
+    assert!(service.log.len() > 2);
+    for recorded in &service.log {
+        let asked = recorded.causation_id.as_u128();
+        assert_eq!(recorded.traceparent, Some(trace(asked)), "{}", recorded.event_type);
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use tracing::{error, info};
 use super::{
     Projection,
     batch::{Batch, Redriven, Taken, touched},
+    drawn,
     projection::{Halt, ends, place},
 };
 use crate::{
@@ -173,6 +174,9 @@ impl Projection {
         }
         self.letters += batch.write.letters.len();
         self.waiters.tell(&batch.visible);
+        if self.decided.is_none() {
+            drawn::tell(&batch.seen, &batch.poison, batch.asked.as_ref(), self.began);
+        }
         self.live.tell(std::mem::take(&mut batch.seen));
         self.metrics.duplicates.inc_by(batch.duplicates as u64);
         self.metrics.held_keys.set(self.holds.len() as i64);

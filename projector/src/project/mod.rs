@@ -4,6 +4,7 @@ pub mod gathered;
 pub mod batch;
 pub mod projection;
 mod commit;
+mod drawn;
 pub mod store;
 pub mod run;
 pub mod care;

@@ -16,7 +16,7 @@ use shared::{
     },
     failure::{Holds, KeyHold},
     log::{self, GivenUp, KeyHeld, Move, StoreError, StoredPosition},
-    telemetry::{About, Metrics, metrics::TopicLabel},
+    telemetry::{About, Metrics, metrics::TopicLabel, spans::Began},
 };
 use sqlx::postgres::types::Oid;
 use tracing::{debug, error, warn};
@@ -53,6 +53,8 @@ pub struct Projection {
     pub live: Live,
     pub lag: Lag,
     pub(super) metrics: Metrics,
+    /// When the messages were taken that are committed now.
+    pub(super) began: Began,
 }
 
 /// What came of messages that were taken.
@@ -98,6 +100,7 @@ impl Projection {
             live: Live::default(),
             lag,
             metrics,
+            began: Began::default(),
         }
     }
 
@@ -176,6 +179,7 @@ impl Projection {
     /// are left out.
     pub async fn take(&mut self, messages: Vec<Raw>) -> Came {
         let started = Instant::now();
+        self.began = Began::now();
         let due: Vec<Raw> = messages.into_iter().filter(|raw| self.is_due(raw)).collect();
         let times = due.iter().map(|raw| raw.timestamp_ms);
         let newest = times.clone().max();

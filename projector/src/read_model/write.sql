@@ -11,7 +11,7 @@ here as (
 appended as materialized (
   /* log/append.sql */
   -- Nothing is called where it is another view than the caller's rows are of.
-  where $99 = to_regclass('order_view')::oid
+  where $100 = to_regclass('order_view')::oid
 ),
 orders as (
   -- Each source is taken where it is newer than what stands there. Its version alone says so: a stream has one event
@@ -22,10 +22,10 @@ orders as (
   )
   select *
   from (
-    select unnest($66::uuid[]), unnest($67::bigint[]), unnest($68::bigint[]), unnest($69::bigint[]),
-      unnest($70::timestamptz[]), unnest($71::timestamptz[]), unnest($72::timestamptz[]), unnest($73::text[]),
-      unnest($74::text[]), unnest($75::text[]), unnest($76::boolean[]), unnest($77::text[]), unnest($78::text[]),
-      unnest($79::timestamptz[])
+    select unnest($67::uuid[]), unnest($68::bigint[]), unnest($69::bigint[]), unnest($70::bigint[]),
+      unnest($71::timestamptz[]), unnest($72::timestamptz[]), unnest($73::timestamptz[]), unnest($74::text[]),
+      unnest($75::text[]), unnest($76::text[]), unnest($77::boolean[]), unnest($78::text[]), unnest($79::text[]),
+      unnest($80::timestamptz[])
   ) as new
   where (select outcome from appended) = 'done'
   on conflict (order_id) do update
@@ -54,7 +54,7 @@ wanted as (
   insert into order_sku (sku, created_at, order_id)
   select *
   from (
-    select unnest($80::text[]), unnest($81::timestamptz[]), unnest($82::uuid[])
+    select unnest($81::text[]), unnest($82::timestamptz[]), unnest($83::uuid[])
   ) as new
   where (select outcome from appended) = 'done'
   on conflict do nothing
@@ -63,8 +63,8 @@ stocks as (
   insert into stock_view as known (sku, version, at, on_hand, reserved)
   select *
   from (
-    select unnest($83::text[]), unnest($84::bigint[]), unnest($85::timestamptz[]), unnest($86::bigint[]),
-      unnest($87::bigint[])
+    select unnest($84::text[]), unnest($85::bigint[]), unnest($86::timestamptz[]), unnest($87::bigint[]),
+      unnest($88::bigint[])
   ) as new
   where (select outcome from appended) = 'done'
   on conflict (sku) do update
@@ -80,9 +80,9 @@ entries as (
   )
   select *
   from (
-    select unnest($88::uuid[]), unnest($89::text[]), unnest($90::bigint[]), unnest($91::uuid[]), unnest($92::text[]),
-      unnest($93::text[]), unnest($94::text[]), unnest($95::timestamptz[]), unnest($96::bigint[]),
-      unnest($97::uuid[]), unnest($98::text[])
+    select unnest($89::uuid[]), unnest($90::text[]), unnest($91::bigint[]), unnest($92::uuid[]), unnest($93::text[]),
+      unnest($94::text[]), unnest($95::text[]), unnest($96::timestamptz[]), unnest($97::bigint[]),
+      unnest($98::uuid[]), unnest($99::text[])
   ) as new
   where (select outcome from appended) = 'done'
 ),
@@ -91,8 +91,8 @@ sold as (
   insert into sale as known (sku, hour, currency, orders, quantity, amount_minor)
   select sku, coalesce(hour, '-infinity'), currency, orders, quantity, amount_minor::numeric
   from (
-    select unnest($100::text[]) as sku, unnest($101::timestamptz[]) as hour, unnest($102::text[]) as currency,
-      unnest($103::bigint[]) as orders, unnest($104::bigint[]) as quantity, unnest($105::text[]) as amount_minor
+    select unnest($101::text[]) as sku, unnest($102::timestamptz[]) as hour, unnest($103::text[]) as currency,
+      unnest($104::bigint[]) as orders, unnest($105::bigint[]) as quantity, unnest($106::text[]) as amount_minor
   ) as change
   where (select outcome from appended) = 'done'
   on conflict (sku, hour, currency) do update
@@ -104,7 +104,7 @@ paced as (
   insert into pace as known (minute, counted, orders)
   select *
   from (
-    select unnest($106::timestamptz[]), unnest($107::smallint[]), unnest($108::bigint[])
+    select unnest($107::timestamptz[]), unnest($108::smallint[]), unnest($109::bigint[])
   ) as change
   where (select outcome from appended) = 'done'
   on conflict (minute, counted) do update

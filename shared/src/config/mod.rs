@@ -1,7 +1,8 @@
 //! Settings of a service: environment or flags, checked whole before a port is bound or a server is asked.
 //!
 //! `--help` of each binary is their reference. What only one service needs is that service's own struct, flattened
-//! beside [`Settings`] by [`parse`]. Nothing else reads the environment.
+//! beside [`Settings`] by [`parse`]. Nothing else reads the environment, but for OpenTelemetry's own variables
+//! (`telemetry/spans/settings.rs`).
 
 pub mod duration;
 
@@ -13,6 +14,8 @@ use clap::{
     error::ErrorKind,
 };
 
+#[cfg(feature = "otlp")]
+use crate::telemetry::spans;
 use crate::{contract::envelope::Mode, log::node};
 
 /// `EX_CONFIG` of sysexits.h: the settings are at fault, so that starting again does not help.
@@ -74,6 +77,16 @@ pub struct Settings {
     /// auto is text on a terminal and json elsewhere
     #[arg(long, env = "LOG_FORMAT", default_value = "auto", help_heading = LOGS)]
     pub log_format: LogFormat,
+
+    /// Collector that takes spans by OTLP over HTTP, as http://host:port; without it none are made
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "", hide_default_value = true, value_parser = spans::settings::endpoint, help_heading = SPANS)]
+    pub otel_exporter_otlp_endpoint: String,
+
+    /// The same with its path, instead
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", default_value = "", hide_default_value = true, value_parser = spans::settings::endpoint, help_heading = SPANS)]
+    pub otel_exporter_otlp_traces_endpoint: String,
 
     /// The variables `KAFKA_CONFIG_<NAME>`, as they stand in the environment.
     #[arg(skip)]
@@ -147,6 +160,8 @@ const SERVERS: &str = "Servers";
 const PROCESS: &str = "Process";
 pub(crate) const LIMITS: &str = "Limits";
 const LOGS: &str = "Logs";
+#[cfg(feature = "otlp")]
+const SPANS: &str = "Spans (and OpenTelemetry's other variables: OTEL_TRACES_SAMPLER, OTEL_BSP_*, ...)";
 /// What Kafka takes as `group.instance.id`.
 const INSTANCE_ID_CHARS_MAX: usize = 249;
 const KAFKA_CONFIG_PREFIX: &str = "KAFKA_CONFIG_";
@@ -359,6 +374,19 @@ mod tests {
             assert!(stop.text.contains(name), "{name}: {stop}");
             assert!(!stop.text.contains("secret"), "{stop}");
         }
+    }
+
+    #[cfg(feature = "otlp")]
+    #[test]
+    fn a_collector_that_cannot_be_is_named_and_exits_78() {
+        for flag in ["--otel-exporter-otlp-endpoint", "--otel-exporter-otlp-traces-endpoint"] {
+            let stop = parsed(&[&ENOUGH[..], &[flag, "127.0.0.1:4318"]].concat(), &[]).unwrap_err();
+            assert_eq!(stop.exit_code, EXIT_BAD_CONFIGURATION, "{stop}");
+            let name = flag.trim_start_matches("--").replace('-', "_").to_uppercase();
+            assert!(stop.text.contains(&name), "{stop}");
+        }
+        let none = parsed(&ENOUGH, &[]).unwrap().settings.otel_exporter_otlp_endpoint;
+        assert_eq!(none, "");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{gather::Gather, run::Run};
 use crate::{
     consumer::{Change, Place, Position},
     contract::{Timestamp, ids},
-    decider::{Decider, Due},
+    decider::{Decider, Due, Told, Via},
     execute::Execute,
     failpoint,
     failure::STARTS_MAX,
@@ -82,8 +82,14 @@ pub fn take_over<D: Decider>(
     let waiting = |key: &&KeyHeld| key.letter.is_none() && key.newer + key.behind > 0;
     for key in held.iter().filter(waiting) {
         let Some(stream) = task::hold_stream(&key.key) else { continue };
-        let cause = ids::named(&["hold", D::NAME, &key.key]);
-        gather.timers.take(task::task(stream, task::RELEASE, Due::Now, 1, cause, now));
+        let told = Told {
+            id: ids::named(&["hold", D::NAME, &key.key]),
+            at: now,
+            via: Via::Task { attempt: 1 },
+            correlation_id: None,
+            traceparent: None,
+        };
+        gather.timers.take(task::task(stream, task::RELEASE, Due::Now, 1, &told));
     }
     positions
 }

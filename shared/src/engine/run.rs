@@ -38,6 +38,7 @@ use crate::{
     telemetry::{
         Metrics,
         metrics::{InvariantLabel, TopicLabel, WhatLabel},
+        spans::{self, Began},
     },
 };
 
@@ -154,7 +155,7 @@ impl<D: Decider> Run<D> {
         inputs: Vec<Input<D>>,
         calls: &Arc<Semaphore>,
     ) -> anyhow::Result<Vec<(Place, i64)>> {
-        let begun = Instant::now();
+        let (begun, began) = (Instant::now(), Began::now());
         let taken = inputs.len();
         let consumed = count_topics(&inputs);
         let path = path(&inputs);
@@ -162,7 +163,7 @@ impl<D: Decider> Run<D> {
         failpoint::pass(path, "taken");
         let mut step = self.execute.begin(inputs, now);
         failpoint::pass(path, "decoded");
-        let outcome = loop {
+        let mut outcome = loop {
             step = match step {
                 Step::Done(outcome) => break outcome,
                 Step::Fetch(fetch) => {
@@ -251,8 +252,10 @@ impl<D: Decider> Run<D> {
             let per_message = begun.elapsed().as_secs_f64();
             self.metrics.process_seconds.get_or_create(&TopicLabel::of(topic)).observe(per_message);
         }
+        let processed = std::mem::take(&mut outcome.processed);
         let moved = self.hand_out(outcome, calls);
         failpoint::pass(path, "handed-out");
+        processed.tell(D::NAME, began);
         Ok(moved)
     }
 
@@ -293,7 +296,7 @@ impl<D: Decider> Run<D> {
             tokio::spawn(async move {
                 // Closed never: the semaphore lives as long as the loop.
                 let _permit = calls.acquire_owned().await;
-                let command = caller(call).await;
+                let command = spans::caused_by(D::NAME, &task, caller(call)).await;
                 failpoint::pass("task", "answered");
                 let _ = answered.send((task, command));
             });

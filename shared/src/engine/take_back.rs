@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     contract::{Timestamp, envelope::Recorded, ids::StreamName, message::Event},
-    decider::{Decider, Folded, FoldedStreams},
+    decider::{Decider, Due, Folded, FoldedStreams, Told, Via},
     log::{self, Append, Appended, Begun, DoneTask, Load, connect},
     relay::{
         RelaySettings,
@@ -148,28 +148,34 @@ async fn with_tasks<D: Decider>(
     }
     let before: BTreeMap<StreamName, Vec<&'static str>> =
         streams.iter().map(|(stream, folded)| (stream.clone(), kinds(decider, stream, folded))).collect();
-    let mut causes = HashMap::new();
+    let mut told = HashMap::new();
     let mut append =
         Append { seen: events.first().map_or(0, |event| event.position) - 1, ..Append::default() };
     for event in &events {
         let folded = streams.entry(event.stream.clone()).or_default();
         fold(decider, folded, event)?;
-        causes.insert(event.stream.clone(), event.event_id);
+        let by = Told {
+            id: event.event_id,
+            at: now,
+            via: Via::Topic,
+            correlation_id: Some(event.correlation_id),
+            traceparent: event.traceparent.clone(),
+        };
         if let Some(hold) = task::hold_stream(event.stream.key()).filter(|_| event.version == 1) {
-            let release = task::task(hold, task::RELEASE, crate::decider::Due::Now, 1, event.event_id, now);
+            let release = task::task(hold, task::RELEASE, Due::Now, 1, &by);
             let release = task::owned(release, partitions);
             append.begun.push(Begun { key: event.stream.key().to_owned(), release });
         }
+        told.insert(event.stream.clone(), by);
     }
     for (stream, kinds_before) in before {
-        let Some(folded) = streams.get(&stream) else { continue };
-        let cause = causes.get(&stream).copied().unwrap_or_default();
+        let (Some(folded), Some(by)) = (streams.get(&stream), told.get(&stream)) else { continue };
         let owed = decider.owes(&stream, &folded.state);
         for kind in kinds_before.into_iter().filter(|kind| owed.iter().all(|owed| owed.kind != *kind)) {
             append.tasks_done.push(DoneTask { id: task::task_id(&stream, kind), run: None });
         }
         for owed in owed {
-            let task = task::task(stream.clone(), owed.kind, owed.due, 1, cause, now);
+            let task = task::task(stream.clone(), owed.kind, owed.due, 1, by);
             append.tasks.push(task::owned(task, partitions));
         }
     }

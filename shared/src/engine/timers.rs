@@ -200,6 +200,7 @@ mod tests {
             due_at: at(0),
             attempt: 1,
             cause: Uuid::nil(),
+            traceparent: None,
         };
         let mut timers = Timers::default();
         assert!(timers.take_called(&task(0)));

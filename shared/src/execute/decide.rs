@@ -216,7 +216,7 @@ impl<D: Decider> Execute<D> {
         attempt: i32,
         told: &Told,
     ) {
-        let task = task::task(stream, kind, due, attempt, told.id, told.at);
+        let task = task::task(stream, kind, due, attempt, told);
         decided.tasks.insert(task.id, TaskWord::Set(task::owned(task, self.settings.partitions)));
     }
 
@@ -229,7 +229,7 @@ impl<D: Decider> Execute<D> {
         told: &Told,
     ) {
         let Some(hold) = task::hold_stream(stream.key()).filter(|_| after.version == 1) else { return };
-        let release = task::task(hold, task::RELEASE, Due::Now, 1, told.id, told.at);
+        let release = task::task(hold, task::RELEASE, Due::Now, 1, told);
         let release = task::owned(release, self.settings.partitions);
         if self.hold(decided, stream.key()).too_early > 0 {
             decided.tasks.insert(release.task.id, TaskWord::Set(release.clone()));

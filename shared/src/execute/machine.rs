@@ -53,7 +53,7 @@ pub struct Execute<D: Decider> {
     /// The streams that were looked for last had no event.
     pub(super) expects_new: bool,
     /// Next offsets of our partitions, as they stand in the database. `None`: there is no row yet.
-    positions: HashMap<Place, Option<i64>>,
+    pub(super) positions: HashMap<Place, Option<i64>>,
     pub(super) batch: Option<Batch<D>>,
 }
 
@@ -335,6 +335,7 @@ impl<D: Decider> Execute<D> {
     }
 
     fn committed(&mut self, mut batch: Batch<D>) -> Outcome<D> {
+        let processed = self.processed(&mut batch);
         let replies = batch.replies();
         let decided = batch.decided;
         // Ours alone once the shell has let go of it.
@@ -369,6 +370,7 @@ impl<D: Decider> Execute<D> {
             messages: decided.messages,
             duplicates: decided.duplicates,
             poison: decided.poison,
+            processed,
             attempts: batch.attempts,
         }
     }

@@ -13,9 +13,11 @@ mod decide;
 mod give_back;
 mod letters;
 mod machine;
+mod processed;
 mod read;
 
 pub use machine::{Execute, ExecuteSettings};
+pub use processed::Processed;
 pub use step::{Fetch, Fetched, Input, Outcome, Step};
 
 #[cfg(test)]

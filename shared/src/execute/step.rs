@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::processed::Processed;
 use crate::{
     consumer::Place,
     contract::envelope::{Raw, Recorded},
@@ -99,6 +100,8 @@ pub struct Outcome<D: Decider> {
     pub duplicates: usize,
     /// What became a letter.
     pub poison: Vec<Poison>,
+    /// What came of each input, for the spans.
+    pub processed: Processed,
     /// Attempts at the append: 1 where nobody else appended, and what was taken for new is.
     pub attempts: u32,
 }
@@ -125,6 +128,7 @@ impl<D: Decider> Default for Outcome<D> {
             messages: 0,
             duplicates: 0,
             poison: Vec::new(),
+            processed: Processed::default(),
             attempts: 0,
         }
     }

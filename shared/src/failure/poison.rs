@@ -24,6 +24,10 @@ impl Poison {
     pub fn new(code: &str, letter_id: Uuid, raw: &Raw, key: Option<String>) -> Self {
         Self { code: code.to_owned(), letter_id, raw: raw.clone(), key }
     }
+
+    pub fn raw(&self) -> &Raw {
+        &self.raw
+    }
 }
 
 /// Counts each, and logs one line a reason, with the first of it: a flood of poison must not become a flood of lines.

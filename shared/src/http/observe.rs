@@ -17,7 +17,7 @@ use tokio::time;
 use tracing::{debug, error};
 
 use super::{Problem, Trace};
-use crate::telemetry::{Metrics, metrics::HttpLabel};
+use crate::telemetry::{Metrics, metrics::HttpLabel, spans};
 
 /// The head of the answer must be there by then. A command may still be decided after it.
 pub const ANSWER_SECONDS_MAX: u64 = 30;
@@ -50,13 +50,15 @@ async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Nex
         response.headers_mut().extend(parts.headers);
         *response.body_mut() = body;
     }
-    let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    let seconds = took.as_secs_f64();
     let label = HttpLabel {
         http_request_method: method,
         http_route: route.to_owned().into(),
         http_response_status_code: status,
     };
     metrics.http_seconds.get_or_create(&label).observe(seconds);
+    spans::served(&trace, method, route, status, took);
     debug!(method, route, status, seconds, trace_id = trace.trace_id(), "answered");
     response
 }

@@ -11,11 +11,16 @@ use axum::{
 };
 use uuid::Uuid;
 
+use crate::telemetry::spans;
+
 /// The trace of one request. A handler takes it as an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
     trace_id: String,
     span_id: String,
+    /// The caller's span; `None` where the trace begins here.
+    #[cfg(feature = "otlp")]
+    caller: Option<String>,
     sampled: bool,
 }
 
@@ -27,12 +32,40 @@ impl Trace {
             (Some(value), None) => value.to_str().ok().and_then(parse),
             _ => None,
         };
-        let (trace_id, sampled) = caller.unwrap_or_else(|| (Uuid::now_v7().simple().to_string(), true));
-        Self { trace_id, span_id: span_id(), sampled }
+        let (trace_id, sampled) = match caller {
+            Some((trace_id, _, sampled)) => (trace_id.to_owned(), sampled),
+            None => {
+                let trace_id = Uuid::now_v7().simple().to_string();
+                let sampled = spans::is_sampled(&trace_id);
+                (trace_id, sampled)
+            }
+        };
+        Self {
+            trace_id,
+            span_id: span_id(),
+            #[cfg(feature = "otlp")]
+            caller: caller.map(|(_, span_id, _)| span_id.to_owned()),
+            sampled,
+        }
     }
 
     pub fn trace_id(&self) -> &str {
         &self.trace_id
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn span_id(&self) -> &str {
+        &self.span_id
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn caller(&self) -> Option<&str> {
+        self.caller.as_deref()
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.sampled
     }
 
     /// What goes on with the command.
@@ -56,7 +89,8 @@ fn span_id() -> String {
     simple.split_off(16)
 }
 
-fn parse(text: &str) -> Option<(String, bool)> {
+/// The trace, the caller's span, and whether it is drawn.
+pub(crate) fn parse(text: &str) -> Option<(&str, &str, bool)> {
     let mut parts = text.trim().split('-');
     let (version, trace_id, parent_id, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_hex = |text: &str, chars: usize| {
@@ -71,7 +105,7 @@ fn parse(text: &str) -> Option<(String, bool)> {
         && is_id(parent_id, 16)
         && is_hex(flags, 2);
     let sampled = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
-    fits.then(|| (trace_id.to_owned(), sampled))
+    fits.then_some((trace_id, parent_id, sampled))
 }
 
 #[cfg(test)]
@@ -93,7 +127,8 @@ mod tests {
         let sent = trace.traceparent();
         assert!(sent.starts_with(&format!("00-{TRACE_ID}-")) && sent.ends_with("-00"), "{sent}");
         assert!(!sent.contains("00f067aa0ba902b7"));
-        assert_eq!(parse(&sent), Some((TRACE_ID.to_owned(), false)));
+        let (_, span_id) = sent.trim_end_matches("-00").rsplit_once('-').unwrap();
+        assert_eq!(parse(&sent), Some((TRACE_ID, span_id, false)));
         assert_eq!(of(&format!("cc-{TRACE_ID}-00f067aa0ba902b7-01-more")).trace_id(), TRACE_ID);
     }
 

@@ -27,7 +27,7 @@ pub async fn append(connection: &mut PgConnection, append: &Append) -> Result<Ap
     appended(append, answer)
 }
 
-/// The call of `append`: a query by the parameters $1 to $65 with one row.
+/// The call of `append`: a query by the parameters $1 to $66 with one row.
 pub const CALL: &str = include_str!("append.sql");
 
 /// Outcome, end of the log, time.
@@ -115,6 +115,7 @@ pub fn call<'q>(sql: impl SqlSafeStr, append: &'q Append) -> QueryAs<'q, Postgre
         .bind(column(&tasks, |(owned, _)| owned.task.due_at))
         .bind(column(&tasks, |(owned, _)| owned.task.attempt))
         .bind(column(&tasks, |(owned, _)| owned.task.cause))
+        .bind(column(&tasks, |(owned, _)| owned.task.traceparent.as_deref()))
         .bind(column(&tasks, |(_, releases)| *releases))
         .bind(column(&snapshots, |snapshot| snapshot.stream.as_str()))
         .bind(column(&snapshots, |snapshot| snapshot.fingerprint.as_str()))

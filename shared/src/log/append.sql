@@ -61,9 +61,10 @@ from append(
   task_due_at => $58,
   task_attempt => $59,
   task_cause => $60,
-  task_releases => $61,
-  snapshot_stream => $62,
-  snapshot_fingerprint => $63,
-  snapshot_version => $64,
-  snapshot_state => $65
+  task_traceparent => $61,
+  task_releases => $62,
+  snapshot_stream => $63,
+  snapshot_fingerprint => $64,
+  snapshot_version => $65,
+  snapshot_state => $66
 )

@@ -27,7 +27,7 @@ pub async fn due_tasks(
     asked: &DueTasks,
 ) -> Result<Vec<OwnedTask>, StoreError> {
     let tasks = sqlx::query_as(
-        "select id, partition, stream, kind, due_at, attempt, cause
+        "select id, partition, stream, kind, due_at, attempt, cause, traceparent
          from task
          where partition = any ($1)
            and due_at <= $2
@@ -55,7 +55,7 @@ pub async fn tasks_of_kind(
     limit: i64,
 ) -> Result<Vec<OwnedTask>, StoreError> {
     let tasks = sqlx::query_as(
-        "select id, partition, stream, kind, due_at, attempt, cause
+        "select id, partition, stream, kind, due_at, attempt, cause, traceparent
          from task
          where kind = $1
          order by due_at, id
@@ -77,6 +77,7 @@ impl FromRow<'_, PgRow> for OwnedTask {
             due_at: row.try_get("due_at")?,
             attempt: row.try_get("attempt")?,
             cause: row.try_get("cause")?,
+            traceparent: row.try_get("traceparent")?,
         };
         Ok(Self { task, partition: row.try_get("partition")? })
     }

@@ -11,7 +11,7 @@ use crate::{
         ids::{self, StreamName},
         topics::partition_of,
     },
-    decider::{Due, Task},
+    decider::{Due, Task, Told},
     log::OwnedTask,
 };
 
@@ -33,13 +33,22 @@ pub fn hold_stream(key: &str) -> Option<StreamName> {
     StreamName::parse(&format!("hold-{key}"))
 }
 
-pub fn task(stream: StreamName, kind: &str, due: Due, attempt: i32, cause: Uuid, now: Timestamp) -> Task {
+/// A task that what was told makes owed.
+pub fn task(stream: StreamName, kind: &str, due: Due, attempt: i32, told: &Told) -> Task {
     let due_at = match due {
-        Due::Now => now,
+        Due::Now => told.at,
         Due::At(at) => at,
-        Due::After(wait) => now + wait,
+        Due::After(wait) => told.at + wait,
     };
-    Task { id: task_id(&stream, kind), stream, kind: kind.to_owned(), due_at, attempt, cause }
+    Task {
+        id: task_id(&stream, kind),
+        stream,
+        kind: kind.to_owned(),
+        due_at,
+        attempt,
+        cause: told.id,
+        traceparent: told.traceparent.clone(),
+    }
 }
 
 /// With the partition whose owner runs it.

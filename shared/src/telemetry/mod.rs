@@ -1,7 +1,8 @@
-//! What an operator sees of a process: its log lines and its metrics.
+//! What an operator sees of a process: its log lines, its metrics and, where they are wanted, its spans.
 
 pub mod metrics;
 mod about;
+pub mod spans;
 
 pub use about::About;
 pub use metrics::Metrics;

@@ -103,7 +103,7 @@ impl<D: Decider> Memory<D> {
         for change in &decision.tasks {
             match change {
                 TaskChange::Set { stream, kind, due, attempt } => {
-                    self.keep(task::task(stream.clone(), kind, *due, *attempt, told.id, told.at));
+                    self.keep(task::task(stream.clone(), kind, *due, *attempt, told));
                 }
                 TaskChange::Drop { stream, kind } => {
                     self.tasks.remove(&(stream.clone(), (*kind).to_owned()));
@@ -177,7 +177,7 @@ impl<D: Decider> Memory<D> {
             self.tasks.remove(&(stream.clone(), gone.kind.to_owned()));
         }
         for new in owed.iter().filter(|owed| owed_before.iter().all(|before| before.kind != owed.kind)) {
-            self.keep(task::task(stream.clone(), new.kind, new.due, 1, cause, now));
+            self.keep(task::task(stream.clone(), new.kind, new.due, 1, &told(cause, now)));
         }
         let other = self.places.insert(id, self.log.len());
         assert_eq!(other, None, "two events of one id: {event:?}");

@@ -123,7 +123,7 @@ impl<D: Decider<State: Eq + Hash>> Actor<D> {
     pub(crate) fn due(&self, kind: &str) -> D::Command {
         let (due_at, cause) = (samples::now(), Uuid::nil());
         let (stream, kind) = (self.own.clone(), kind.to_owned());
-        let task = Task { id: Uuid::nil(), stream, kind, due_at, attempt: 1, cause };
+        let task = Task { id: Uuid::nil(), stream, kind, due_at, attempt: 1, cause, traceparent: None };
         self.decider.due(&task).expect("a task of this service")
     }
 

@@ -24,3 +24,4 @@ mod snapshot;
 mod rebuild;
 mod disk_full;
 mod upgrade;
+mod traces;

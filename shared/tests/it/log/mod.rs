@@ -94,6 +94,7 @@ fn owned_task(stream_name: &str, kind: &str, due_at: Timestamp) -> OwnedTask {
         due_at,
         attempt: 1,
         cause: Uuid::now_v7(),
+        traceparent: Some(format!("00-{}-00f067aa0ba902b7-01", id.simple())),
     };
     OwnedTask { task, partition: 1 }
 }

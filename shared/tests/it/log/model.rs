@@ -37,6 +37,7 @@ fn owned(rng: &mut SmallRng) -> OwnedTask {
         due_at: time(rng.random_range(0..3)),
         attempt: rng.random_range(1..3),
         cause: Uuid::from_u128(rng.random_range(0..2)),
+        traceparent: rng.random::<bool>().then(|| "00-1-2-01".to_owned()),
     };
     OwnedTask { task, partition: rng.random_range(0..2) }
 }
