@@ -1,6 +1,6 @@
 //! Connections, migrations, and what a database must be before a service works on it.
 
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use sqlx::{ConnectOptions, Connection, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
@@ -28,6 +28,10 @@ pub enum Unfit {
     NotDurable { setting: &'static str, value: String, wanted: &'static str },
     #[error("migration {0} is missing: run `migrate` first")]
     NotMigrated(i64),
+    #[error(
+        "migration {0} was another one when this database was made: it is of a build before a release; make a new one"
+    )]
+    OtherMigration(i64),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -116,12 +120,23 @@ pub async fn check_migrated(connection: &mut PgConnection, migrator: &Migrator) 
     if table.is_none() {
         return Err(Unfit::NotMigrated(first));
     }
-    let applied: Vec<i64> = sqlx::query_scalar("select version from _sqlx_migrations where success")
-        .fetch_all(connection)
-        .await
-        .map_err(StoreError::from)?;
-    let missing = migrator.iter().find(|migration| !applied.contains(&migration.version));
-    missing.map_or(Ok(()), |migration| Err(Unfit::NotMigrated(migration.version)))
+    let applied: HashMap<i64, Vec<u8>> =
+        sqlx::query_as("select version, checksum from _sqlx_migrations where success")
+            .fetch_all(connection)
+            .await
+            .map_err(StoreError::from)?
+            .into_iter()
+            .collect();
+    for migration in migrator.iter() {
+        match applied.get(&migration.version) {
+            None => return Err(Unfit::NotMigrated(migration.version)),
+            Some(checksum) if **checksum != *migration.checksum => {
+                return Err(Unfit::OtherMigration(migration.version));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Brings the log's tables up to date. Safe to run at any time, by several at once, and beside running services: it
