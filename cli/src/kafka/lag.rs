@@ -67,8 +67,8 @@ pub fn lag(broker: &BrokerSettings, group: &str) -> anyhow::Result<Vec<Lag>> {
     let places: Vec<_> = committed.iter().map(|(place, _)| *place).collect();
     let spans = spans(&consumer, &places, REQUEST_TIMEOUT).context("the ends of the topics")?;
     let lag = |((topic, partition), committed): (Place, i64)| {
-        let (low, end) = *spans.get(&(topic, partition))?;
-        Some(Lag { topic, partition, committed, low, end })
+        let (low, end) = spans[&(topic, partition)];
+        Lag { topic, partition, committed, low, end }
     };
-    Ok(committed.into_iter().filter_map(lag).collect())
+    Ok(committed.into_iter().map(lag).collect())
 }

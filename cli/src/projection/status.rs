@@ -19,7 +19,9 @@ pub(super) async fn run(place: &Place, output: Output) -> anyhow::Result<ExitCod
     let lag = format!("serves, {} behind", duration_ms(served.lag_ms));
     let standing = match served.drift.len() {
         0 => output.paint(Tone::Good, &lag),
-        orders => output.paint(Tone::Bad, &format!("{lag}, {orders} orders are not what their topics say")),
+        orders => {
+            output.paint(Tone::Bad, &format!("{lag}, orders that are not what their topics say: {orders}"))
+        }
     };
     let mut rows = vec![vec!["served".into(), standing, served.begun_at, build(served.build), String::new()]];
     if let Some(second) = second {

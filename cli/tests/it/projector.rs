@@ -149,7 +149,7 @@ fn orders_that_are_not_what_their_topics_say_are_told_with_the_view() {
     let status = ["projection", "status", "--projector", &url];
     let told = fulfil(&status);
     assert_eq!(told.status.code(), Some(0), "{}", said(&told));
-    assert!(lines(&told)[0].contains("1 orders are not what their topics say"), "{:?}", lines(&told));
+    assert!(lines(&told)[0].contains("orders that are not what their topics say: 1"), "{:?}", lines(&told));
     assert!(
         said(&told).contains(&format!("order {ORDER}: user_id differ from the topics")),
         "{}",

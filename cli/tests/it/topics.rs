@@ -41,8 +41,18 @@ async fn a_watch_that_is_told_to_end_leaves_the_terminal_as_it_was() {
              echo ended $?; echo is $(stty -g)",
             started.display()
         );
-        let mut terminal = Command::new("script")
-            .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
+        // What does not end is ended, and with it what is shown.
+        let mut terminal = Command::new("timeout")
+            .args([
+                "--kill-after=5",
+                "120",
+                "script",
+                "--quiet",
+                "--return",
+                "--command",
+                &typed,
+                "/dev/null",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -77,7 +77,7 @@ pub(super) fn places(broker: &BrokerSettings, deadline: Instant) -> anyhow::Resu
 }
 
 pub(super) fn spans(broker: &BrokerSettings, places: &[Place], deadline: Instant) -> anyhow::Result<Spans> {
-    Ok(broker::spans(&consumer(broker, GROUP)?, places, left(deadline)?)?)
+    broker::spans(&consumer(broker, GROUP)?, places, left(deadline)?)
 }
 
 /// What it has committed, and who is in it. One may be known without the other.

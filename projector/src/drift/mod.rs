@@ -10,4 +10,3 @@ mod run;
 
 pub use round::{Checked, Drift};
 pub use run::run;
-pub use walk::Begin;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use shared::{
     broker::BrokerSettings,
-    contract::{Timestamp, envelope::Mode, ids::OrderId},
+    contract::{Timestamp, envelope::Mode, ids::OrderId, topics::Topic},
     log,
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     sample::{Folded, Sample},
-    walk::{Begin, Places, Walk},
+    walk::{Places, Walk},
 };
 use crate::{
     project::lag::Lag,
@@ -56,12 +56,19 @@ pub struct Checked {
 }
 
 impl Drift {
-    /// Compares some orders of a partition and remembers what differs. `None` where another one does, nothing can be
+    /// Where the view stands in a partition of orders.events.
+    pub async fn end(&self, partition: i32) -> anyhow::Result<i64> {
+        let mut connection = schema::connection(&self.database_url, "projector-drift", SERVED).await?;
+        let ends = log::answered(drift::ends(&mut connection, partition)).await?;
+        Ok(ends.get(&Topic::OrdersEvents).copied().unwrap_or(0))
+    }
+
+    /// Compares some orders of a partition, from an offset of orders.events on (0: of the whole), and remembers what differs. `None` where another one does, nothing can be
     /// compared, or the process stops.
     pub async fn check(
         &self,
         partition: i32,
-        begin: Begin,
+        begin: i64,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Option<Checked>> {
         let mut connection = schema::connection(&self.database_url, "projector-drift", SERVED).await?;
@@ -79,7 +86,7 @@ impl Drift {
         &self,
         connection: &mut PgConnection,
         partition: i32,
-        begin: Begin,
+        begin: i64,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Option<Checked>> {
         let known = log::answered(drift::found(connection)).await?;

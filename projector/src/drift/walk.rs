@@ -37,22 +37,10 @@ pub(super) type Places = HashMap<Topic, i64>;
 const QUEUED_KBYTES: &str = "256";
 const FETCHED_BYTES: &str = "327680";
 const POLL: Duration = Duration::from_millis(20);
-/// Fewer messages of orders.events are walked from the beginning.
-const PART_MESSAGES_MIN: i64 = 5_000;
 /// The clocks of brokers and of the services' databases may differ by that much.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
 /// A walk to which nothing comes for so long is given up: a topic is gone, or does not answer.
 const STALLED: Duration = Duration::from_secs(60);
-
-/// Where a walk begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
-    /// With the last half, quarter, eighth … of the topics, or all of them, each as often: the whole takes hours where there
-    /// are many, and what was made last is not to wait for that.
-    Anywhere,
-    /// At an offset of orders.events, and at the same time in the others.
-    At(i64),
-}
 
 pub(super) struct Walk {
     consumer: BaseConsumer<Logged>,
@@ -66,13 +54,14 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// Blocks. `None` where the beginning of a topic is gone, so that nothing can be folded from there, or where it ends before
-    /// one of these places, so that it is not the one that the view has read.
+    /// At an offset of orders.events, and at the same time in the others; 0: the whole. Blocks. `None` where the beginning of a
+    /// topic is gone, so that nothing can be folded from there, or where it ends before one of these places, so that it is not the
+    /// one that the view has read.
     pub(super) fn begin(
         broker: &BrokerSettings,
         partition: i32,
         mode: Mode,
-        begin: Begin,
+        begin: i64,
         to: &Places,
         mut sample: Sample,
     ) -> anyhow::Result<Option<Self>> {
@@ -86,24 +75,18 @@ impl Walk {
         let spans = broker::spans(&consumer, &places, REQUEST_TIMEOUT).context("the ends of the topics")?;
         let read_to = |topic: Topic| to.get(&topic).copied().unwrap_or(0);
         let is_fit = |topic: Topic| {
-            spans.get(&(topic, partition)).is_some_and(|(low, end)| *low == 0 && *end >= read_to(topic))
+            let (low, end) = spans[&(topic, partition)];
+            low == 0 && end >= read_to(topic)
         };
         if !TOPICS.into_iter().all(is_fit) {
             return Ok(None);
         }
-        let first = match begin {
-            Begin::Anywhere => somewhere(read_to(Topic::OrdersEvents), Uuid::now_v7().as_u128()),
-            Begin::At(offset) => offset,
-        };
         let mut next: Places = TOPICS.into_iter().map(|topic| (topic, 0)).collect();
-        if first > 0
-            && let Some(since_ms) = stamp(&consumer, Topic::OrdersEvents, partition, first)?
+        if begin > 0
+            && let Some(since_ms) = stamp(&consumer, partition, begin)?
         {
-            for topic in [Topic::InventoryEvents, Topic::PaymentsEvents] {
-                let place = first_since(&consumer, topic, partition, read_to(topic), since_ms)?;
-                next.insert(topic, place);
-            }
-            next.insert(Topic::OrdersEvents, first);
+            next = since(&consumer, partition, since_ms, to)?;
+            next.insert(Topic::OrdersEvents, begin);
             let since = Timestamp::from_timestamp_millis(since_ms).context("a message is of no time")?;
             sample.only_since(since + CLOCKS_DIFFER);
         }
@@ -197,41 +180,38 @@ impl Walk {
     }
 }
 
-/// By chance, in a topic that ends there.
-fn somewhere(end: i64, chance: u128) -> i64 {
-    let halvings_max = (end / PART_MESSAGES_MIN).checked_ilog2().unwrap_or(0);
-    let halvings = u32::try_from(chance % (u128::from(halvings_max) + 1)).unwrap_or(0);
-    end - (end >> halvings)
-}
-
-/// The first place whose message came at that time or later; `end` where none is before it.
-fn first_since(
+/// In the two topics beside orders.events the first place whose message came at that time or later, or where the view stands if that
+/// is before it.
+fn since(
     consumer: &BaseConsumer<Logged>,
-    topic: Topic,
     partition: i32,
-    end: i64,
     since_ms: i64,
-) -> anyhow::Result<i64> {
-    let (mut low, mut high) = (0, end);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match stamp(consumer, topic, partition, middle)? {
-            Some(at_ms) if at_ms < since_ms => low = middle + 1,
-            _ => high = middle,
-        }
+    to: &Places,
+) -> anyhow::Result<Places> {
+    let mut asked = TopicPartitionList::new();
+    for topic in [Topic::InventoryEvents, Topic::PaymentsEvents] {
+        asked.add_partition_offset(topic.name(), partition, Offset::Offset(since_ms))?;
     }
-    Ok(low)
+    let found = consumer.offsets_for_times(asked, REQUEST_TIMEOUT).context("offsets for a time")?;
+    let mut places = Places::new();
+    for element in found.elements() {
+        element.error()?;
+        let topic = Topic::parse(element.topic()).context("the broker tells of a topic that is not ours")?;
+        let read_to = to.get(&topic).copied().unwrap_or(0);
+        let place = match element.offset() {
+            Offset::Offset(offset) => offset.min(read_to),
+            Offset::End => read_to,
+            other => bail!("{topic}[{partition}] at {since_ms} is {other:?}"),
+        };
+        places.insert(topic, place);
+    }
+    Ok(places)
 }
 
-/// When the message at a place, or the next after it, came to the broker; `None` where there is none.
-fn stamp(
-    consumer: &BaseConsumer<Logged>,
-    topic: Topic,
-    partition: i32,
-    offset: i64,
-) -> anyhow::Result<Option<i64>> {
+/// When the message of orders.events at a place, or the next after it, came to the broker; `None` where there is none.
+fn stamp(consumer: &BaseConsumer<Logged>, partition: i32, offset: i64) -> anyhow::Result<Option<i64>> {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic.name(), partition, Offset::Offset(offset))?;
+    list.add_partition_offset(Topic::OrdersEvents.name(), partition, Offset::Offset(offset))?;
     consumer.assign(&list)?;
     let until = Instant::now() + REQUEST_TIMEOUT;
     while Instant::now() < until {
@@ -242,24 +222,10 @@ fn stamp(
             Some(Err(_)) | None => {}
         }
     }
-    bail!("{topic}[{partition}]@{offset} does not come")
+    bail!("{}[{partition}]@{offset} does not come", Topic::OrdersEvents)
 }
 
 fn is_fatal(code: rdkafka::error::RDKafkaErrorCode) -> bool {
     use rdkafka::error::RDKafkaErrorCode::{AutoOffsetReset, OffsetOutOfRange};
     matches!(code, AutoOffsetReset | OffsetOutOfRange)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_part_is_begun_with_as_often_and_what_is_small_with_its_beginning() {
-        assert!((0..10).all(|chance| somewhere(2 * PART_MESSAGES_MIN - 1, chance) == 0));
-        let end = PART_MESSAGES_MIN * 8;
-        let begun: Vec<i64> = (0..5).map(|chance| end - somewhere(end, chance)).collect();
-        assert_eq!(begun, [end, end / 2, end / 4, end / 8, end]);
-        assert_eq!(somewhere(0, 3), 0);
-    }
 }

@@ -107,8 +107,8 @@ struct MissedBody {
 /// An endless stream of server-sent events: each message is an event, its `data` the body below, its id where to go on. At
 /// most five times a second up to 500 of them. This process keeps the newest 5,000 (8 MiB of payloads at most), of the
 /// partitions that it reads; with Last-Event-ID the stream goes on after that one. An event `missed` says how many are not
-/// kept any more, `{"missed": null}` where the id is not of this process. Without an id it begins now. Who takes nothing for
-/// 30 seconds is cut off.
+/// kept any more, `{"missed": null}` where the id is not of this process. Without an id it begins now. A connection that takes
+/// no more bytes for 30 seconds is closed: one that is gone, or whose reader stopped and whose buffers are full.
 #[utoipa::path(get, path = "/events", tag = "events", params(EventsQuery),
     responses(
         (status = 200, body = EventBody, content_type = "text/event-stream"),
@@ -150,7 +150,7 @@ struct Listener {
     ticks: Interval,
     told_at: Instant,
     shutdown: Shutdown,
-    /// Among those who listen; given back with the connection, which the server closes where nothing of it is taken.
+    /// Among those who listen; given back with the connection, which the server closes where it takes no more bytes.
     _place: OwnedSemaphorePermit,
 }
 

@@ -1,19 +1,25 @@
 //! The view compared with its topics while it serves: what was changed by hand is found and named, and nothing else is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::{Duration, Instant, SystemTime},
 };
 
+use bytes::Bytes;
 use projector::{
-    drift::{Begin, Checked, Drift},
+    drift::{Checked, Drift},
     intake::READS,
     project::lag::Lag,
 };
 use rand::{SeedableRng, rngs::StdRng};
-use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+};
 use shared::{
-    broker::BrokerSettings,
+    broker::{self, BrokerSettings, Logged, copied, topics::ensure_topics},
     contract::{
         Timestamp,
         envelope::{Mode, Raw, decode},
@@ -22,8 +28,10 @@ use shared::{
     },
     shutdown::{self, Shutdown, Trigger},
     telemetry::Metrics,
+    testing,
 };
 use sqlx::AssertSqlSafe;
+use uuid::Uuid;
 
 use crate::{
     http::{Api, id},
@@ -31,6 +39,8 @@ use crate::{
     run::publish,
     sagas::{PARTITIONS, PATHS, place, world},
 };
+
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A view, its topics, and who compares them.
 struct Compared {
@@ -66,8 +76,7 @@ impl Compared {
     async fn check(&self) -> Checked {
         let mut all = Checked::default();
         for partition in 0..PARTITIONS {
-            let checked =
-                self.drift.check(partition, Begin::Anywhere, &self.shutdown).await.unwrap().unwrap();
+            let checked = self.drift.check(partition, 0, &self.shutdown).await.unwrap().unwrap();
             all.compared.extend(checked.compared);
             all.different.extend(checked.different);
         }
@@ -155,11 +164,7 @@ async fn a_view_that_is_behind_and_moves_on_meanwhile_is_no_false_alarm() {
     let comparing = tokio::spawn(async move {
         let (mut compared, mut rounds) = (0, 0);
         while !stopped.is_requested() || rounds < PARTITIONS {
-            let checked = drift
-                .check(rounds % PARTITIONS, Begin::Anywhere, &shutdown)
-                .await
-                .unwrap()
-                .unwrap_or_default();
+            let checked = drift.check(rounds % PARTITIONS, 0, &shutdown).await.unwrap().unwrap_or_default();
             assert_eq!(checked.different, [], "round {rounds}");
             compared += checked.compared.len();
             rounds += 1;
@@ -191,7 +196,8 @@ async fn what_died_or_waits_is_left_out_and_repeats_are_no_drift() {
     assert_eq!((checked.compared.len(), checked.different), (orders.len(), Vec::new()));
 }
 
-/// Each message came to the broker when it was recorded, and some a while later once more.
+/// Each message came to the broker when it was recorded, and some a while later once more. A broker in memory finds none by its time:
+/// of the other topics nothing is walked.
 #[tokio::test]
 async fn a_walk_that_begins_somewhere_compares_what_was_created_since_and_nothing_else() {
     let (mut world, _) = world(35, 0);
@@ -236,8 +242,7 @@ async fn a_walk_that_begins_somewhere_compares_what_was_created_since_and_nothin
                 raw.topic == Topic::OrdersEvents && raw.partition == partition && raw.offset == begin
             };
             let since = messages.iter().find(at).unwrap().timestamp_ms + 60_000;
-            let checked =
-                view.drift.check(partition, Begin::At(begin), &view.shutdown).await.unwrap().unwrap();
+            let checked = view.drift.check(partition, begin, &view.shutdown).await.unwrap().unwrap();
             let wanted: BTreeSet<String> = of_it
                 .iter()
                 .filter(|raw| recorded_at(raw).timestamp_millis() >= since)
@@ -252,6 +257,77 @@ async fn a_walk_that_begins_somewhere_compares_what_was_created_since_and_nothin
     assert!(some > 0 && some < all, "{some} of {all}");
 }
 
+/// The topics are shared by all tests, and when a message came to them is the broker's to say.
+#[tokio::test]
+async fn a_walk_that_begins_somewhere_begins_at_the_same_time_in_the_other_topics() {
+    let broker = BrokerSettings::new(testing::kafka());
+    ensure_topics(&broker, PARTITIONS, -1).await.unwrap();
+    let (mut world, _) = world(37, 0);
+    // Later than any message comes, so that all of these orders are recorded after the walk's beginning.
+    world.pass(Timestamp::from(SystemTime::now()).timestamp_millis() + 600_000 - 1_700_000_000_000);
+    let ids: BTreeSet<OrderId> = (0..12).map(|_| OrderId::new(Uuid::now_v7()).unwrap()).collect();
+    for (id, path) in ids.iter().zip(PATHS.into_iter().cycle()) {
+        world.order(*id, path, &["SKU-1".parse().unwrap()], 1);
+    }
+    let keys: BTreeSet<Bytes> = ids.iter().map(|id| id.to_string().into()).collect();
+    let is_ours = move |raw: &Raw| raw.key.as_ref().is_some_and(|key| keys.contains(key));
+    let mut sent = world.in_order();
+    sent.retain(&is_ours);
+    let (first, others): (Vec<_>, Vec<_>) =
+        sent.into_iter().partition(|raw| raw.topic == Topic::OrdersEvents);
+    let settings = broker.clone();
+    let messages = tokio::task::spawn_blocking(move || {
+        let before = ends(&settings);
+        publish(&settings.bootstrap_servers, &first);
+        publish(&settings.bootstrap_servers, &others);
+        read(&settings, &before, first.len() + others.len(), is_ours)
+    });
+    let messages = messages.await.unwrap();
+
+    let mut view = Compared::new(&[]).await;
+    view.drift.broker = broker;
+    take_all(&mut view.api.projection, messages.clone()).await;
+    let mut compared = BTreeSet::new();
+    for partition in 0..PARTITIONS {
+        let is_begin = |raw: &&Raw| raw.topic == Topic::OrdersEvents && raw.partition == partition;
+        let Some(begin) = messages.iter().filter(is_begin).map(|raw| raw.offset).min() else { continue };
+        let checked = view.drift.check(partition, begin, &view.shutdown).await.unwrap().unwrap();
+        let different: Vec<_> =
+            checked.different.iter().filter(|found| ids.contains(&found.order_id)).collect();
+        assert!(different.is_empty(), "{different:?}");
+        compared.extend(checked.compared.into_iter().filter(|id| ids.contains(id)));
+    }
+    assert_eq!(compared, ids);
+}
+
+type Ends = HashMap<(Topic, i32), (i64, i64)>;
+
+fn ends(broker: &BrokerSettings) -> Ends {
+    let consumer: BaseConsumer<Logged> = broker.reader("test").create_with_context(Logged).unwrap();
+    let topics = [Topic::OrdersEvents, Topic::InventoryEvents, Topic::PaymentsEvents];
+    let of_topic = |topic| (0..PARTITIONS).map(move |partition| (topic, partition));
+    let places: Vec<_> = topics.into_iter().flat_map(of_topic).collect();
+    broker::spans(&consumer, &places, DEADLINE).unwrap()
+}
+
+/// The first so many of these from there on.
+fn read(broker: &BrokerSettings, from: &Ends, count: usize, is_wanted: impl Fn(&Raw) -> bool) -> Vec<Raw> {
+    let consumer: BaseConsumer<Logged> = broker.reader("test").create_with_context(Logged).unwrap();
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), (_, end)) in from {
+        list.add_partition_offset(topic.name(), *partition, Offset::Offset(*end)).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let (mut found, deadline) = (Vec::new(), Instant::now() + DEADLINE);
+    while found.len() < count {
+        assert!(Instant::now() < deadline, "{} of {count} came", found.len());
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+            found.extend(copied(&message).filter(&is_wanted));
+        }
+    }
+    found
+}
+
 fn recorded_at(raw: &Raw) -> Timestamp {
     decode(raw, Mode::Development).unwrap().time.unwrap()
 }
@@ -264,7 +340,7 @@ async fn a_topic_that_was_made_anew_keeps_nobody_walking() {
     let mut view = Compared::new(&[]).await;
     take_all(&mut view.api.projection, messages).await;
     for partition in 0..PARTITIONS {
-        let checked = view.drift.check(partition, Begin::Anywhere, &view.shutdown);
+        let checked = view.drift.check(partition, 0, &view.shutdown);
         let checked = tokio::time::timeout(Duration::from_secs(60), checked).await.expect("it ends");
         assert!(checked.unwrap().is_none_or(|checked| checked == Checked::default()));
     }
@@ -278,6 +354,6 @@ async fn one_replica_compares_and_the_others_do_not() {
     let mut other =
         projector::read_model::schema::connection(&view.drift.database_url, "other", "view").await.unwrap();
     assert!(projector::read_model::drift::lock(&mut other).await.unwrap());
-    assert_eq!(view.drift.check(0, Begin::Anywhere, &view.shutdown).await.unwrap(), None);
+    assert_eq!(view.drift.check(0, 0, &view.shutdown).await.unwrap(), None);
     drop(other);
 }

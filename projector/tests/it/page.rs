@@ -197,7 +197,10 @@ async fn a_letter_names_what_waits_behind_it_as_far_as_this_database_knows() {
     .await;
     take_all(&mut api.projection, with_a_broken_confirmation().0).await;
     let other = api.screen(&format!("/dead-letters/{}", Uuid::from_u128(7))).await;
-    assert!(other.contains("That is in the database of order-service: <code>fulfil dlq show "), "{other}");
+    assert!(
+        other.contains("Only the database of order-service knows. Where <code>fulfil dev up</code> runs it"),
+        "{other}"
+    );
     let stored = "select letter_id from dead_letter where holds_key is not null";
     let ours: Uuid = sqlx::query_scalar(stored).fetch_one(&mut api.database.connection).await.unwrap();
     let held = "select count(*) from held_message";

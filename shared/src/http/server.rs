@@ -10,7 +10,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-#[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,7 +27,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// From a connection's first byte, or the end of its last answer, to the end of the next request's head.
     pub head_read_max: Duration,
-    /// A peer that takes nothing of what it is sent for so long is gone, and what it held with its connection is free again.
+    /// A connection on which the peer's kernel acknowledges nothing, or has no room, for so long is closed, and what it held is
+    /// free again. Who stopped reading is found out only once the buffers between are full.
     pub untaken_max: Duration,
     /// What is being answered when the process stops may take this long.
     pub drain_max: Duration,
@@ -112,7 +112,6 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     // An answer that does not end waits for its reader in the kernel, which by itself tries for a quarter of an hour to reach
     // one that is gone, and for ever one that only stopped reading.
-    #[cfg(target_os = "linux")]
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.untaken_max));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head_read_max).max_buf_size(BUFFER_BYTES_MAX);

@@ -103,7 +103,7 @@ impl Shell {
                     self.lead_lost();
                     if is_final(&error) {
                         error!(%error, "the relay stops publishing");
-                        self.halted(error.to_string());
+                        halted(&self.inside, &self.metrics, error.to_string());
                         self.has_given_up = true;
                         continue;
                     }
@@ -283,16 +283,10 @@ impl Shell {
             Output::Halt(reason) => {
                 error!(?lane, reason, "the relay stops publishing: going on would lose or reorder something");
                 self.publishing.forget(lane);
-                self.halted(reason);
+                halted(&self.inside, &self.metrics, reason);
             }
         }
         Ok(())
-    }
-
-    /// Until the process is started anew, also where nothing of the relay is left to tell of it.
-    fn halted(&self, reason: String) {
-        self.inside.set_state(State::Halted { reason });
-        self.metrics.relay_halted.set(1);
     }
 
     fn trouble(&mut self, trouble: Trouble) {
@@ -332,6 +326,7 @@ impl Shell {
         self.step_all(&Input::LeadLost);
         self.outputs.clear();
         self.publishing.discard();
+        know_no_backlog(&self.metrics);
     }
 
     fn count_backlog(&self, backlog: i64, since: Option<Timestamp>) {
@@ -362,6 +357,19 @@ impl Shell {
         let idle = || self.is_stopping && self.lanes.iter().all(|(_, machine)| machine.is_idle());
         self.inside.stop_at().is_some_and(|stop_at| Instant::now() >= stop_at || idle())
     }
+}
+
+/// Until the process is started anew, also where nothing of the relay is left to tell of it.
+pub(super) fn halted(inside: &Inside, metrics: &Metrics, reason: String) {
+    inside.set_state(State::Halted { reason });
+    metrics.relay_halted.set(1);
+}
+
+/// Who neither leads nor looks on does not know what waits: an old number would be an alert about what another replica has
+/// long published. HTTP goes on by the last one.
+pub(super) fn know_no_backlog(metrics: &Metrics) {
+    metrics.relay_backlog.set(0);
+    metrics.relay_oldest_seconds.set(0.0);
 }
 
 impl Timers {

@@ -56,7 +56,11 @@ async fn what_the_broker_finds_too_large_halts_the_relay_and_nothing_overtakes_i
     assert_eq!(metrics.relay_halted.get(), 1);
     let oldest = metrics.relay_oldest_seconds.get();
     eventually("what waits grows older", || metrics.relay_oldest_seconds.get() > oldest.max(0.0)).await;
+    assert!(metrics.relay_backlog.get() > 0);
     relay.stop(DEADLINE).await;
+    // From here on another one may publish it, and this one would not know.
+    assert_eq!((metrics.relay_backlog.get(), metrics.relay_oldest_seconds.get()), (0, 0.0));
+    assert_eq!(metrics.relay_halted.get(), 1);
 
     broker.cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     // The next relay goes on after the limit was raised. Whatever had overtaken would be out of order now.
