@@ -63,8 +63,8 @@ impl Drift {
         Ok(ends.get(&Topic::OrdersEvents).copied().unwrap_or(0))
     }
 
-    /// Compares some orders of a partition, from an offset of orders.events on (0: of the whole), and remembers what differs. `None` where another one does, nothing can be
-    /// compared, or the process stops.
+    /// Compares some orders of a partition, from an offset of orders.events on (0: of the whole), and remembers what differs.
+    /// `None` where another one does, nothing can be compared, or the process stops.
     pub async fn check(
         &self,
         partition: i32,

@@ -6,7 +6,10 @@ use shared::http::{Problem, Query, problem::ProblemBody};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
-use crate::{page::overview, view::funnel::Funnel};
+use crate::{
+    page::overview,
+    view::funnel::{Funnel, Lost},
+};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +40,8 @@ pub(crate) struct OverviewBody {
     pub attention: Vec<AlarmBody>,
     /// Of the newest 500 orders.
     pub funnel: Funnel,
+    /// What the newest 500 of those that were cancelled were lost to.
+    pub lost: Vec<Lost>,
     pub over: Over,
     /// Of the time that was asked for, oldest first; the last one has not ended.
     pub parts: Vec<PartBody>,

@@ -1,6 +1,6 @@
 //! Overview: five figures, how they went, what needs attention, and the funnel.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use askama::Template;
 use axum::{extract::State, response::Response};
@@ -29,14 +29,15 @@ use crate::{
         query::{self, LetterFilter, OrderFilter, Read},
     },
     view::{
-        funnel::Funnel,
+        funnel::{Funnel, Lost},
         letter,
-        order::{OPEN, OrderRow, reason_name},
+        order::{OPEN, OrderRow},
     },
 };
 
-/// The funnel is of the newest orders.
-const FUNNEL_ORDERS: i64 = 500;
+/// The funnel is of the newest orders, and what orders were lost to is of the newest of those: among many that end well they
+/// would be passed in seconds.
+const NEWEST_ORDERS: i64 = 500;
 /// Among so many of the oldest in each stage, those that are overdue are looked for.
 const OPEN_ORDERS: i64 = 500;
 const SHOWN_MAX: usize = 10;
@@ -51,6 +52,7 @@ struct Overview {
     steps: Vec<Step>,
     funnel_orders: i64,
     lost: Vec<Lost>,
+    lost_orders: i64,
     alarms: Vec<AlarmBody>,
 }
 
@@ -70,13 +72,6 @@ struct Step {
     percent: i64,
 }
 
-struct Lost {
-    reason: String,
-    orders: i64,
-    /// Of these the newest: why it was lost is one click away.
-    newest: Option<String>,
-}
-
 /// What was seen last, over the hour and over the day. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Overviews {
@@ -93,6 +88,7 @@ struct Seen {
     open: i64,
     oldest: Vec<Read<OrderRow>>,
     newest: Vec<Read<OrderRow>>,
+    lost: Vec<Read<OrderRow>>,
     groups: Vec<LetterGroup>,
     held: i64,
     drift: Vec<Drifted>,
@@ -133,7 +129,8 @@ pub(super) async fn show(
         frame: if over == Over::Day { frame.seldom("/?over=day") } else { frame.live("/") },
         drawn: drawn(&body, &seen.parts),
         steps: steps(&body.funnel),
-        lost: lost(&body.funnel, &seen.newest),
+        lost_orders: body.lost.iter().map(|lost| lost.orders).sum(),
+        lost: body.lost,
         funnel_orders: body.funnel.created,
         alarms: body.attention,
     })
@@ -151,6 +148,14 @@ impl Seen {
             oldest.extend(query::oldest(connection, status, OPEN_ORDERS).await?);
         }
         oldest.sort_by_key(|read| read.row.order.state.as_ref().map(|order| order.created_at));
+        let mut lost = Vec::new();
+        for status in ["cancelled", "settled"] {
+            let filter = OrderFilter { status: Some(status.to_owned()), ..OrderFilter::default() };
+            lost.extend(query::orders(connection, &filter, None, NEWEST_ORDERS).await?);
+        }
+        let created = |read: &Read<OrderRow>| read.row.order.state.as_ref().map(|order| order.created_at);
+        lost.sort_by_key(|read| Reverse(created(read)));
+        lost.truncate(NEWEST_ORDERS as usize);
         let dead = LetterFilter { status: Some(letter::OPEN.into()), ..LetterFilter::default() };
         let hour = pulse::over(connection, HOUR).await?;
         Ok(Self {
@@ -159,7 +164,8 @@ impl Seen {
             died: pulse::died(connection, span).await?,
             open: query::count(connection, &OPEN).await?.iter().map(|(_, orders)| orders).sum(),
             oldest,
-            newest: query::orders(connection, &OrderFilter::default(), None, FUNNEL_ORDERS).await?,
+            newest: query::orders(connection, &OrderFilter::default(), None, NEWEST_ORDERS).await?,
+            lost,
             groups: letter_groups(connection, &dead).await?,
             held: pulse::held_keys(connection).await?,
             drift: drift::found(connection).await?,
@@ -196,6 +202,7 @@ impl Seen {
             dead_letters: self.dead,
             attention,
             funnel: Funnel::of(self.newest.iter().map(|read| &read.row)),
+            lost: Lost::of(self.lost.iter().map(|read| &read.row)),
             over,
             parts: self.parts.iter().zip(&self.died).map(part).collect(),
         }
@@ -301,17 +308,4 @@ fn steps(funnel: &Funnel) -> Vec<Step> {
     ]
     .map(step)
     .into()
-}
-
-fn lost(funnel: &Funnel, newest: &[Read<OrderRow>]) -> Vec<Lost> {
-    let of = |read: &&Read<OrderRow>, reason: &str| {
-        let lost = read.row.order.state.as_ref().and_then(|order| order.stage.reason());
-        lost.is_some_and(|lost| reason_name(lost) == reason)
-    };
-    let lost = funnel.lost.iter().map(|(reason, orders)| Lost {
-        reason: text::words(reason),
-        orders: *orders,
-        newest: newest.iter().find(|read| of(read, reason)).map(|read| read.row.order_id.to_string()),
-    });
-    lost.collect()
 }

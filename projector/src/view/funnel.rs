@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use shared::contract::order::CancelStage;
+use shared::contract::{ids::OrderId, order::CancelStage};
 use utoipa::ToSchema;
 
 use super::{
@@ -20,8 +20,31 @@ pub struct Funnel {
     pub authorized: i64,
     pub confirmed: i64,
     pub completed: i64,
-    /// Cancelled ones, by the name of the reason.
-    pub lost: BTreeMap<&'static str, i64>,
+}
+
+/// Orders that were cancelled for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Lost {
+    #[schema(example = "payment_declined")]
+    pub reason: &'static str,
+    pub orders: i64,
+    #[schema(value_type = uuid::Uuid)]
+    pub newest: OrderId,
+}
+
+impl Lost {
+    /// By the name of the reason; the newest row comes first.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a OrderRow>) -> Vec<Self> {
+        let mut lost: BTreeMap<&'static str, Self> = BTreeMap::new();
+        for row in rows {
+            let Some(reason) = row.order.state.as_ref().and_then(|order| order.stage.reason()) else {
+                continue;
+            };
+            let reason = reason_name(reason);
+            lost.entry(reason).or_insert(Self { reason, orders: 0, newest: row.order_id }).orders += 1;
+        }
+        lost.into_values().collect()
+    }
 }
 
 impl Funnel {
@@ -45,9 +68,6 @@ impl Funnel {
             funnel.authorized += i64::from(is_authorized);
             funnel.confirmed += i64::from(is_confirmed);
             funnel.completed += i64::from(matches!(order.stage, Stage::Completed { .. }));
-            if let Some(reason) = order.stage.reason() {
-                *funnel.lost.entry(reason_name(reason)).or_default() += 1;
-            }
         }
         funnel
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use projector::view::{
     awaiting::{Limits, awaiting},
-    funnel::Funnel,
+    funnel::{Funnel, Lost},
     invariant::{Broken, of_unread},
     order::OrderRow,
     pace,
@@ -321,17 +321,18 @@ fn the_funnel_counts_how_far_each_order_came_and_why_it_was_lost() {
             2,
         );
     }
-    let funnel = Funnel::of(fold(&world.in_order()).orders.values());
-    let lost: Vec<(&str, i64)> = funnel.lost.iter().map(|(reason, orders)| (*reason, *orders)).collect();
+    let rows = fold(&world.in_order());
+    let (funnel, lost) = (Funnel::of(rows.orders.values()), Lost::of(rows.orders.values()));
     assert_eq!(funnel.created, PATHS.len() as i64);
     let steps = [funnel.created, funnel.reserved, funnel.authorized, funnel.confirmed, funnel.completed];
     assert!(steps.is_sorted_by(|one, next| one >= next), "{steps:?}");
     // Completed, completed after a silence, and both that were cancelled behind their confirmation.
     assert_eq!((funnel.confirmed, funnel.completed), (4, 2), "{funnel:?}");
     assert_eq!(
-        lost.iter().map(|(_, orders)| orders).sum::<i64>(),
+        lost.iter().map(|lost| lost.orders).sum::<i64>(),
         PATHS.len() as i64 - 3,
         "all but those and the open one: {lost:?}"
     );
-    assert!(lost.contains(&("out_of_stock", 1)) && lost.contains(&("payment_declined", 1)), "{lost:?}");
+    let one = |reason| lost.iter().any(|lost| lost.reason == reason && lost.orders == 1);
+    assert!(one("out_of_stock") && one("payment_declined"), "{lost:?}");
 }
