@@ -64,7 +64,9 @@ pub(super) async fn show(
     let (rows, next) = listed(&app, asked).await?;
     let of_sku = if sku.is_empty() { String::new() } else { format!(" --sku {}", text::shell(&sku)) };
     let frame = Frame::new(&app, "sales", "Sales", format!("fulfil order list --status completed{of_sku}"));
-    let drawn = if by_sku { Vec::new() } else { drawn(&rows) };
+    let mut drawn = if by_sku { Vec::new() } else { drawn(&rows) };
+    // Of one hour there is no line.
+    drawn.retain(|plot| plot.times.len() > 1);
     rendered(&Sales {
         frame: if is_first { frame.seldom(address("")) } else { frame },
         by_sku,

@@ -11,9 +11,11 @@ use uuid::Uuid;
 
 use super::{lanes::Spot, text};
 
-const COLUMN: f64 = 102.0;
+const COLUMN: f64 = 112.0;
 const ROW: f64 = 30.0;
-pub(super) const BOX_WIDTH: f64 = 94.0;
+pub(super) const BOX_WIDTH: f64 = 104.0;
+/// A longer name is drawn closer, so that it stays in its box.
+pub(super) const NAME_CHARS: usize = 15;
 pub(super) const BOX_HEIGHT: f64 = 22.0;
 /// For the name of the service over its boxes.
 const HEAD: f64 = 20.0;
