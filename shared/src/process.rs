@@ -74,16 +74,18 @@ pub fn main<E: Args, S>(
     });
     // What is stuck in a client library must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(200));
-    if let Some(spans) = spans {
-        spans.flush();
-    }
-    match result {
+    let exit_code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error:#}");
             ExitCode::from(exit_code(&error))
         }
+    };
+    // After the reason of the end is told: it may take as long as whoever stops the process waits.
+    if let Some(spans) = spans {
+        spans.flush();
     }
+    exit_code
 }
 
 /// Waiting does not mend a configuration.

@@ -53,8 +53,8 @@ pub struct Batch {
     pub seen: Vec<Seen>,
     /// The messages that became letters.
     pub poison: Vec<Poison>,
-    /// The command that this batch was, with the message that it tried again.
-    pub asked: Option<Asked>,
+    /// What the command that this batch was is about.
+    pub redriven: Option<Redriven>,
     /// No fold panicked, so the rows are as they are written.
     pub is_whole: bool,
     /// What dies waits in the queue of its key itself, and what is decided about it is told from outside (rebuild/letters.rs).
@@ -67,20 +67,6 @@ pub struct Batch {
 pub struct Redriven {
     pub stored: StoredLetter,
     pub again: Taken,
-}
-
-/// A command about a letter of ours that was not done with.
-#[derive(Debug)]
-pub struct Asked {
-    pub by: Raw,
-    pub redriven: Option<Tried>,
-}
-
-#[derive(Debug)]
-pub struct Tried {
-    pub died: Raw,
-    pub again: Raw,
-    pub status: LetterStatus,
 }
 
 /// What became of a message that was tried.
@@ -182,7 +168,6 @@ impl Batch {
         if stored.status.is_some_and(LetterStatus::is_end) {
             return;
         }
-        let mut tried = None;
         let (status, by, reason) = match asked {
             DeadLetterCommand::Discard(discard) => {
                 (LetterStatus::Discarded, &discard.by, discard.reason.clone())
@@ -199,12 +184,9 @@ impl Batch {
                         (failed, why(format!("{}: {}", failure.code, failure.message)))
                     }
                 };
-                let (died, again) = (stored.letter.raw.clone(), again.raw.clone());
-                tried = Some(Tried { died, again, status });
                 (status, &redrive.by, reason)
             }
         };
-        self.asked = Some(Asked { by: taken.raw.clone(), redriven: tried });
         let what = LetterChange::Status { status, by: by.clone(), reason, mended: asked.mended() };
         self.write.letters.push(LetterRecord { letter_id, recorded_at: self.now, what });
         if status.is_end() {

@@ -38,7 +38,7 @@ impl Projection {
         let mut attempt = 0;
         loop {
             let error = match log::answered(self.try_commit(part, None)).await {
-                Ok((batch, appended)) => return self.committed(batch, appended, &mut attempt).await,
+                Ok((batch, appended)) => return self.committed(part, batch, appended, &mut attempt).await,
                 Err(error) => error,
             };
             if !error.is_of_a_message() {
@@ -68,9 +68,10 @@ impl Projection {
         );
         let failure = unacceptable();
         let mut attempt = 0;
+        let part = std::slice::from_ref(alone);
         loop {
-            match log::answered(self.try_commit(std::slice::from_ref(alone), Some(&failure))).await {
-                Ok((batch, appended)) => return self.committed(batch, appended, &mut attempt).await,
+            match log::answered(self.try_commit(part, Some(&failure))).await {
+                Ok((batch, appended)) => return self.committed(part, batch, appended, &mut attempt).await,
                 Err(error) => self.wait(&error, &mut attempt).await?,
             }
         }
@@ -114,6 +115,7 @@ impl Projection {
                 (None, _) => batch.take(&holds, taken),
             }
         }
+        batch.redriven = redriven;
         batch.write.moves = moves;
         let appended = write::commit(connection, view, &batch.rows, &batch.write).await?;
         Ok((batch, appended))
@@ -128,15 +130,16 @@ impl Projection {
                 write::commit(connection, view, &batch.rows, &batch.write).await
             };
             match log::answered(tried).await {
-                Ok(appended) => return self.committed(batch, appended, &mut attempt).await.map(drop),
+                Ok(appended) => return self.committed(&[], batch, appended, &mut attempt).await.map(drop),
                 Err(error) => self.wait(&error, &mut attempt).await?,
             }
         }
     }
 
-    /// Takes over what is committed.
+    /// Takes over what is committed of these messages.
     async fn committed(
         &mut self,
+        part: &[Taken],
         mut batch: Batch,
         appended: Appended,
         attempt: &mut u32,
@@ -146,11 +149,11 @@ impl Projection {
             Appended::Done { now } => {
                 self.clock.set(now);
                 if batch.is_whole {
-                    self.known.keep(batch.rows);
+                    self.known.keep(std::mem::take(&mut batch.rows));
                 } else {
                     self.known.forget();
                 }
-                for (key, hold) in batch.holds {
+                for (key, hold) in std::mem::take(&mut batch.holds) {
                     if self.holds.get(&key).letter.is_some() && hold.letter.is_none() {
                         self.released.push_back(key.clone());
                     }
@@ -175,7 +178,7 @@ impl Projection {
         self.letters += batch.write.letters.len();
         self.waiters.tell(&batch.visible);
         if self.decided.is_none() {
-            drawn::tell(&batch.seen, &batch.poison, batch.asked.as_ref(), self.began);
+            drawn::tell(part, &batch, self.began);
         }
         self.live.tell(std::mem::take(&mut batch.seen));
         self.metrics.duplicates.inc_by(batch.duplicates as u64);
@@ -223,7 +226,7 @@ impl Projection {
                 Ok(None) => return Ok(false),
                 Ok(Some((batch, appended))) => {
                     let unheld = batch.write.unheld.len();
-                    self.committed(batch, appended, &mut attempt).await?;
+                    self.committed(&[], batch, appended, &mut attempt).await?;
                     info!(key, messages = unheld, "released what was waiting");
                     return Ok(unheld > 0);
                 }

@@ -1,67 +1,73 @@
 //! What a batch of the view that serves has folded, told of after its commit for the spans. Empty in a build without the feature
 //! `otlp`.
 
-use shared::{failure::Poison, telemetry::spans::Began};
+#[cfg(feature = "otlp")]
+pub(super) use drawn::tell;
+use shared::telemetry::spans::Began;
 
-use super::batch::Asked;
-use crate::live::Seen;
+use super::batch::{Batch, Taken};
 
 #[cfg(not(feature = "otlp"))]
 #[inline]
-pub(super) fn tell(_: &[Seen], _: &[Poison], _: Option<&Asked>, _: Began) {}
+pub(super) fn tell(_: &[Taken], _: &Batch, _: Began) {}
 
 #[cfg(feature = "otlp")]
-pub(super) fn tell(seen: &[Seen], poison: &[Poison], asked: Option<&Asked>, began: Began) {
+mod drawn {
     use shared::{
-        log::LetterStatus,
-        telemetry::spans::{self, Fate, Message, Redriven, Work},
+        contract::envelope::Raw,
+        log::{LetterChange, LetterStatus},
+        telemetry::spans::{self, Fate, Incoming, Message, Redriven, Size, Work},
     };
 
-    use super::batch::Tried;
-    use crate::intake::GROUP;
+    use super::*;
+    use crate::{intake::GROUP, live::Seen};
 
-    // Nothing is made of what is folded.
+    /// Nothing is made of what is folded.
     const DONE: Fate = Fate::Done { events: 0, is_cause: false };
 
-    if !spans::are_on() {
-        return;
+    /// `part`: the messages of the batch.
+    pub(in crate::project) fn tell(part: &[Taken], batch: &Batch, began: Began) {
+        if !spans::are_on() {
+            return;
+        }
+        let asked = asked(part, batch);
+        // A command is a batch of its own: what it has folded is what it tried again.
+        let seen = if asked.is_empty() { batch.seen.clone() } else { Vec::new() };
+        let dead = batch.poison.iter().map(|dead| unread(dead.raw(), Fate::Dead { code: dead.code.clone() }));
+        let work: Vec<Work> = dead.chain(asked).collect();
+        let kept = seen.iter().map(|seen| seen.fact.envelope.data.len());
+        let bytes = work.iter().map(Work::bytes).chain(kept).sum();
+        let size = Size { spans: seen.len() + work.len(), bytes };
+        spans::tell(GROUP, began, size, move || seen.into_iter().map(folded).chain(work).collect());
     }
-    let folded = |Seen { fact, partition, offset, is_duplicate }: Seen| {
+
+    fn folded(Seen { fact, partition, offset, is_duplicate }: Seen) -> Work {
         let place = (fact.topic, partition, offset);
         let heard_ms = fact.heard_at.timestamp_millis();
         let message = Message::new(&fact.envelope, fact.message.key().as_deref(), place, heard_ms);
         let fate = if is_duplicate { Fate::Duplicate } else { DONE };
-        Work::Processed { message, fate, since: None }
-    };
-    let asked = asked.map(|asked| {
-        let tried = asked.redriven.as_ref().map(|Tried { died, again, status }| {
-            let fate = match status {
-                LetterStatus::Redriven => DONE,
-                failed => Fate::Dead { code: failed.as_str().to_owned() },
-            };
-            (died.clone(), again.clone(), fate)
+        Work::Processed { message: Incoming::Read(message), fate, since: None }
+    }
+
+    fn unread(raw: &Raw, fate: Fate) -> Work {
+        Work::Processed { message: Incoming::Unread { raw: raw.clone(), key: None }, fate, since: None }
+    }
+
+    /// The command about a letter of ours, where it was not done with before, and what it tried again.
+    fn asked(part: &[Taken], batch: &Batch) -> Vec<Work> {
+        let ([by], Some(about)) = (part, &batch.redriven) else { return Vec::new() };
+        let status = batch.write.letters.iter().find_map(|record| match &record.what {
+            LetterChange::Status { status, .. } => Some(*status),
+            LetterChange::Dead(_) => None,
         });
-        (asked.by.clone(), tried)
-    });
-    // A command is a batch of its own: what it has folded is what it tried again.
-    let seen = if asked.is_some() { Vec::new() } else { seen.to_vec() };
-    let dead: Vec<_> = poison.iter().map(|dead| (dead.raw().clone(), dead.code.clone())).collect();
-    let count = seen.len() + dead.len() + asked.iter().len() * 2;
-    spans::tell(GROUP, began, count, move || {
-        let mut work: Vec<Work> = seen.into_iter().map(folded).collect();
-        work.extend(dead.into_iter().map(|(raw, code)| Work::Processed {
-            message: Message::of(&raw, None),
-            fate: Fate::Dead { code },
-            since: None,
-        }));
-        if let Some((by, tried)) = asked {
-            let by = Message::of(&by, None);
-            work.extend(tried.map(|(died, again, fate)| {
-                let [died, again] = [died, again].map(|raw| Message::of(&raw, None));
-                Work::Redriven(Box::new(Redriven { by: by.clone(), died, again, fate }))
-            }));
-            work.push(Work::Processed { message: by, fate: DONE, since: None });
-        }
-        work
-    });
+        let fate = match status {
+            None => return Vec::new(),
+            Some(LetterStatus::Discarded) => return vec![unread(&by.raw, DONE)],
+            Some(LetterStatus::Redriven) => DONE,
+            Some(failed) => Fate::Dead { code: failed.as_str().to_owned() },
+        };
+        let (died, again) = (about.stored.letter.raw.clone(), about.again.raw.clone());
+        let redriven = Redriven { by: by.raw.clone(), died, again, fate };
+        vec![Work::Redriven(Box::new(redriven)), unread(&by.raw, DONE)]
+    }
 }

@@ -161,7 +161,7 @@ const PROCESS: &str = "Process";
 pub(crate) const LIMITS: &str = "Limits";
 const LOGS: &str = "Logs";
 #[cfg(feature = "otlp")]
-const SPANS: &str = "Spans (and OpenTelemetry's other variables: OTEL_TRACES_SAMPLER, OTEL_BSP_*, ...)";
+const SPANS: &str = "Spans (and OpenTelemetry's other variables: OTEL_TRACES_SAMPLER, OTEL_BSP_*, ...; a stop takes up to 3 s more)";
 /// What Kafka takes as `group.instance.id`.
 const INSTANCE_ID_CHARS_MAX: usize = 249;
 const KAFKA_CONFIG_PREFIX: &str = "KAFKA_CONFIG_";

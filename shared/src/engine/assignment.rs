@@ -6,8 +6,8 @@ use tracing::{info, warn};
 use super::{gather::Gather, run::Run};
 use crate::{
     consumer::{Change, Place, Position},
-    contract::{Timestamp, ids},
-    decider::{Decider, Due, Told, Via},
+    contract::Timestamp,
+    decider::{Decider, Due},
     execute::Execute,
     failpoint,
     failure::STARTS_MAX,
@@ -82,13 +82,7 @@ pub fn take_over<D: Decider>(
     let waiting = |key: &&KeyHeld| key.letter.is_none() && key.newer + key.behind > 0;
     for key in held.iter().filter(waiting) {
         let Some(stream) = task::hold_stream(&key.key) else { continue };
-        let told = Told {
-            id: ids::named(&["hold", D::NAME, &key.key]),
-            at: now,
-            via: Via::Task { attempt: 1 },
-            correlation_id: None,
-            traceparent: None,
-        };
+        let told = task::told_by_hold(D::NAME, &key.key, now);
         gather.timers.take(task::task(stream, task::RELEASE, Due::Now, 1, &told));
     }
     positions

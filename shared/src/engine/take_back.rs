@@ -146,16 +146,30 @@ async fn with_tasks<D: Decider>(
         }
         streams.insert(stream, folded);
     }
+    append(decider, streams, events, partitions, now)
+}
+
+/// `streams`: as they stand before the events.
+fn append<D: Decider>(
+    decider: &D,
+    mut streams: FoldedStreams<D::State>,
+    events: Vec<Recorded>,
+    partitions: i32,
+    now: Timestamp,
+) -> anyhow::Result<Append> {
     let before: BTreeMap<StreamName, Vec<&'static str>> =
         streams.iter().map(|(stream, folded)| (stream.clone(), kinds(decider, stream, folded))).collect();
-    let mut told = HashMap::new();
+    // By stream and kind: what made it owed last; of what was owed before, the first that left it so.
+    let mut told: HashMap<(StreamName, &'static str), Told> = HashMap::new();
     let mut append =
         Append { seen: events.first().map_or(0, |event| event.position) - 1, ..Append::default() };
     for event in &events {
         let folded = streams.entry(event.stream.clone()).or_default();
+        let known = kinds(decider, &event.stream, folded);
         fold(decider, folded, event)?;
+        // As it was told when the event was new. What its tasks make has ids of its own by the version (execute/decide.rs).
         let by = Told {
-            id: event.event_id,
+            id: event.causation_id,
             at: now,
             via: Via::Topic,
             correlation_id: Some(event.correlation_id),
@@ -166,15 +180,21 @@ async fn with_tasks<D: Decider>(
             let release = task::owned(release, partitions);
             append.begun.push(Begun { key: event.stream.key().to_owned(), release });
         }
-        told.insert(event.stream.clone(), by);
+        for kind in kinds(decider, &event.stream, folded) {
+            let owed = (event.stream.clone(), kind);
+            if !known.contains(&kind) || !told.contains_key(&owed) {
+                told.insert(owed, by.clone());
+            }
+        }
     }
     for (stream, kinds_before) in before {
-        let (Some(folded), Some(by)) = (streams.get(&stream), told.get(&stream)) else { continue };
+        let Some(folded) = streams.get(&stream) else { continue };
         let owed = decider.owes(&stream, &folded.state);
         for kind in kinds_before.into_iter().filter(|kind| owed.iter().all(|owed| owed.kind != *kind)) {
             append.tasks_done.push(DoneTask { id: task::task_id(&stream, kind), run: None });
         }
         for owed in owed {
+            let Some(by) = told.get(&(stream.clone(), owed.kind)) else { continue };
             let task = task::task(stream.clone(), owed.kind, owed.due, 1, by);
             append.tasks.push(task::owned(task, partitions));
         }
@@ -201,7 +221,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::contract::envelope::Part;
+    use crate::{
+        contract::{
+            envelope::Part,
+            ids::OrderId,
+            order::{OrderCreated, OrderEvent},
+        },
+        execute::tests::sample::Sample,
+    };
 
     fn event(position: i64, index: u16, count: u16) -> Recorded {
         Recorded {
@@ -229,5 +256,33 @@ mod tests {
             assert_eq!(batch.last().unwrap().decision.index, 3);
         }
         assert!(batches.len() > 1);
+    }
+
+    #[test]
+    fn a_task_that_is_owed_again_is_caused_by_what_caused_its_event() {
+        let order_id = OrderId::new(Uuid::from_u128(1)).unwrap();
+        let stream = StreamName::order(order_id);
+        let line = serde_json::json!([{"sku": "SKU-1", "quantity": 1, "unit_price_minor": 5}]);
+        let said = OrderEvent::from(OrderCreated {
+            order_id,
+            user_id: "u1".parse().unwrap(),
+            lines: serde_json::from_value(line).unwrap(),
+            amount: "0.05EUR".parse().unwrap(),
+            deadline_at: None,
+            deadline_given: false,
+        });
+        let created = Recorded {
+            stream: stream.clone(),
+            event_type: said.event_type().to_owned(),
+            data: said.data(),
+            causation_id: Uuid::from_u128(7),
+            traceparent: Some("00-1-2-01".to_owned()),
+            ..event(1, 1, 1)
+        };
+        let streams = FoldedStreams::from_iter([(stream, Folded::default())]);
+        let append = append(&Sample, streams, vec![created], 4, Timestamp::UNIX_EPOCH).unwrap();
+        let [owed] = &append.tasks[..] else { panic!("one task: {:?}", append.tasks) };
+        assert_eq!(owed.task.cause, Uuid::from_u128(7));
+        assert_eq!(owed.task.traceparent.as_deref(), Some("00-1-2-01"));
     }
 }

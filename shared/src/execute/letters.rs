@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     contract::{dead_letter::DeadLetterCommand, envelope::Raw, topics::partition_of},
-    decider::{Class, Decider, Due, Task, Told, Via},
+    decider::{Class, Decider, Due, Task, Told},
     failure::{self, Failure, KeyHold, Poison, REDRIVES_MAX},
     log::{Held, HeldRow, HoldKind, LetterChange, LetterRecord, LetterStatus, Stage},
     task,
@@ -126,19 +126,14 @@ impl<D: Decider> Execute<D> {
 
     fn limit_hold(&self, batch: &mut Batch<D>, key: &str, at: crate::contract::Timestamp) {
         let Some(stream) = task::hold_stream(key) else { return };
-        let told = self.told_by_hold(batch, key);
+        let told = task::told_by_hold(D::NAME, key, batch.now);
         self.set_task(&mut batch.decided, stream, task::HOLD_LIMIT, Due::At(at), 1, &told);
     }
 
     fn release_soon(&self, batch: &mut Batch<D>, key: &str) {
         let Some(stream) = task::hold_stream(key) else { return };
-        let told = self.told_by_hold(batch, key);
+        let told = task::told_by_hold(D::NAME, key, batch.now);
         self.set_task(&mut batch.decided, stream, task::RELEASE, Due::Now, 1, &told);
-    }
-
-    fn told_by_hold(&self, batch: &Batch<D>, key: &str) -> Told {
-        let id = crate::contract::ids::named(&["hold", D::NAME, key]);
-        Told { id, at: batch.now, via: Via::Task { attempt: 1 }, correlation_id: None, traceparent: None }
     }
 
     /// Processes what is held on a key, in order, until one of them must hold the key again.

@@ -7,7 +7,7 @@ use crate::{decider::Decider, telemetry::spans::Began};
 #[derive(Default)]
 pub struct Processed {
     #[cfg(feature = "otlp")]
-    came: Vec<drawn::Came>,
+    work: Vec<crate::telemetry::spans::Work>,
 }
 
 #[cfg(not(feature = "otlp"))]
@@ -33,7 +33,6 @@ mod drawn {
     use super::*;
     use crate::{
         contract::{
-            Timestamp,
             dead_letter::DeadLetterCommand,
             envelope::{Headers, Raw},
             topics::Topic,
@@ -42,70 +41,22 @@ mod drawn {
         engine::inbox::Unanswered,
         execute::{batch::Item, prepare::Prepared, step::Input},
         log::{LetterChange, LetterStatus},
-        telemetry::spans::{self, Fate, Message, Work},
+        telemetry::spans::{self, Fate, Incoming, Redriven, Size, Work},
     };
-
-    /// Not read: that is done elsewhere.
-    pub(super) enum Came {
-        /// `key`: the id in `data`, as far as it was read.
-        Message {
-            raw: Raw,
-            key: Option<String>,
-            fate: Fate,
-            since: Option<Timestamp>,
-        },
-        Redriven(Box<Redriven>),
-        Asked {
-            id: Uuid,
-            traceparent: Option<String>,
-            key: String,
-            fate: Fate,
-        },
-    }
-
-    pub(super) struct Redriven {
-        by: Raw,
-        died: Raw,
-        again: Raw,
-        fate: Fate,
-    }
 
     impl Processed {
         pub fn tell(self, group: &'static str, began: Began) {
-            let came = self.came;
-            spans::tell(group, began, came.len(), move || came.into_iter().map(Came::work).collect());
+            let work = self.work;
+            let size = Size { spans: work.len(), bytes: work.iter().map(Work::bytes).sum() };
+            spans::tell(group, began, size, move || work);
         }
     }
 
-    impl Came {
-        fn work(self) -> Work {
-            match self {
-                Self::Message { raw, key, fate, since } => Work::Processed {
-                    message: Message::of(&raw, key.as_deref()),
-                    fate,
-                    since: since.map(Into::into),
-                },
-                Self::Redriven(redriven) => {
-                    let Redriven { by, died, again, fate } = *redriven;
-                    let [by, died, again] = [by, died, again].map(|raw| Message::of(&raw, None));
-                    Work::Redriven(Box::new(spans::Redriven { by, died, again, fate }))
-                }
-                Self::Asked { id, traceparent, key, fate } => Work::Asked { id, traceparent, key, fate },
-            }
-        }
-    }
-
-    impl Came {
-        /// What both are said to have made the first of them made.
-        fn repeated(mut self) -> Self {
-            let fate = match &mut self {
-                Self::Message { fate, .. } | Self::Asked { fate, .. } => fate,
-                Self::Redriven(redriven) => &mut redriven.fate,
-            };
-            if let Fate::Done { .. } = fate {
-                *fate = Fate::Duplicate;
-            }
-            self
+    /// What both are said to have made the first of them made.
+    fn repeated(fate: Fate) -> Fate {
+        match fate {
+            Fate::Done { .. } => Fate::Duplicate,
+            fate => fate,
         }
     }
 
@@ -119,6 +70,9 @@ mod drawn {
     struct Said {
         /// Events by their cause; an entry also for what made nothing but tasks.
         made: HashMap<Uuid, usize>,
+        /// Of the tasks and answers in the batch. What they made has the same cause, and that was committed before it owed
+        /// them: if it is here as well, it has come again.
+        earlier: HashSet<Uuid>,
         dead: HashMap<Spot, String>,
         held: HashSet<Spot>,
     }
@@ -138,10 +92,17 @@ mod drawn {
                 LetterChange::Status { .. } => None,
             });
             let held = append.held.iter().map(|held| spot(&held.raw));
-            Self { dead: dead.collect(), held: held.collect(), made }
+            let earlier = batch.items.iter().filter_map(|item| match &item.input {
+                Input::Task(task) | Input::Answer { task, .. } => Some(task.cause),
+                Input::Message(_) | Input::Deadly(_) | Input::Asked(_) => None,
+            });
+            Self { made, earlier: earlier.collect(), dead: dead.collect(), held: held.collect() }
         }
 
         fn done(&self, id: Option<Uuid>) -> Fate {
+            if id.is_some_and(|id| self.earlier.contains(&id)) {
+                return Fate::Duplicate;
+            }
             let made = id.and_then(|id| self.made.get(&id)).copied();
             Fate::Done { events: made.unwrap_or_default(), is_cause: made.is_some() }
         }
@@ -162,12 +123,14 @@ mod drawn {
     impl<D: Decider> Execute<D> {
         /// Takes the messages out of the batch, which needs them no more.
         pub(in crate::execute) fn processed(&self, batch: &mut Batch<D>) -> Processed {
-            if !spans::are_on() {
-                return Processed::default();
-            }
+            let work = if spans::are_on() { self.work(batch) } else { Vec::new() };
+            Processed { work }
+        }
+
+        fn work(&self, batch: &mut Batch<D>) -> Vec<Work> {
             let said = Said::of(batch);
             let (mut next, mut gone, mut ids) = (HashMap::new(), HashSet::new(), HashSet::new());
-            let mut came = Vec::with_capacity(batch.items.len());
+            let mut work = Vec::with_capacity(batch.items.len());
             let mut items = std::mem::take(&mut batch.items);
             for (index, item) in items.iter_mut().enumerate() {
                 match &mut item.input {
@@ -175,32 +138,37 @@ mod drawn {
                         let place = (raw.topic, raw.partition);
                         // Not ours any more.
                         let Some(stored) = self.positions.get(&place) else { continue };
-                        let before = next.insert(place, raw.offset + 1).or(*stored);
-                        if before.is_some_and(|next| raw.offset < next) {
-                            next.insert(place, before.unwrap_or_default());
-                            came.push(message(raw, None, Fate::Duplicate));
-                            continue;
+                        let before = next.get(&place).copied().or(*stored);
+                        let is_before = before.is_some_and(|next| raw.offset < next);
+                        if !is_before {
+                            next.insert(place, raw.offset + 1);
                         }
                         let concerns = self.concerns(batch, &item.prepared);
                         let Some((id, key)) = concerns else { continue };
-                        came.extend(self.redriven(batch, &said, raw, index, &item.prepared));
+                        if is_before {
+                            work.push(message(raw, key, Fate::Duplicate));
+                            continue;
+                        }
+                        work.extend(self.redriven(batch, &said, raw, index, &item.prepared));
                         let Some(fate) = said.of_message(raw, id) else { continue };
                         let is_first = id.is_none_or(|id| ids.insert(id));
-                        let done = message(raw, key, fate);
-                        came.push(if is_first { done } else { done.repeated() });
+                        work.push(message(raw, key, if is_first { fate } else { repeated(fate) }));
                     }
                     Input::Asked(asked) => {
                         let (id, traceparent) = (asked.id, asked.traceparent.clone());
                         let is_first = ids.insert(id);
-                        let asked = self.asked(batch, &said, index, item_command(item), id, traceparent);
-                        came.extend(asked.map(|came| if is_first { came } else { came.repeated() }));
+                        let decided = self.asked(batch, &said, index, item_command(item), id);
+                        work.extend(decided.map(|(key, fate)| {
+                            let fate = if is_first { fate } else { repeated(fate) };
+                            Work::Asked { id, traceparent, key, fate }
+                        }));
                     }
-                    Input::Task(task) => came.extend(released(batch, &said, task, &mut gone)),
+                    Input::Task(task) => work.extend(released(batch, &said, task, &mut gone)),
                     Input::Answer { .. } => {}
                 }
             }
             batch.items = items;
-            Processed { came }
+            work
         }
 
         /// The ids of a message and of what it is about, as far as they are known. `None`: it does not concern us.
@@ -229,7 +197,7 @@ mod drawn {
             by: &Raw,
             index: usize,
             prepared: &Prepared<D::Command>,
-        ) -> Option<Came> {
+        ) -> Option<Work> {
             let Prepared::Letter { command: command @ DeadLetterCommand::Redrive(_), .. } = prepared else {
                 return None;
             };
@@ -248,9 +216,10 @@ mod drawn {
                 LetterStatus::Redriven => said.done(id),
                 failed => Fate::Dead { code: failed.as_str().to_owned() },
             };
-            Some(Came::Redriven(Box::new(Redriven { by: by.clone(), died, again, fate })))
+            Some(Work::Redriven(Box::new(Redriven { by: by.clone(), died, again, fate })))
         }
 
+        /// The key of its stream, and what it came to.
         fn asked(
             &self,
             batch: &Batch<D>,
@@ -258,8 +227,7 @@ mod drawn {
             index: usize,
             command: Option<&D::Command>,
             id: Uuid,
-            traceparent: Option<String>,
-        ) -> Option<Came> {
+        ) -> Option<(String, Fate)> {
             let key = self.decider.streams(command?).first()?.key().to_owned();
             // Decided in the order of their items.
             let answers = &batch.decided.answers;
@@ -270,7 +238,7 @@ mod drawn {
                 Err(Unanswered::Unavailable { .. }) => Fate::Refused { code: "unavailable".to_owned() },
                 Err(Unanswered::Failed) => Fate::Refused { code: "failed".to_owned() },
             };
-            Some(Came::Asked { id, traceparent, key, fate })
+            Some((key, fate))
         }
     }
 
@@ -287,25 +255,131 @@ mod drawn {
         said: &Said,
         task: &Task,
         gone: &mut HashSet<i64>,
-    ) -> Vec<Came> {
+    ) -> Vec<Work> {
         let rows = batch.read.held.get(task.stream.key()).into_iter().flatten();
         let rows = rows.filter(|row| batch.decided.unheld.contains(&row.id) && gone.insert(row.id));
-        let came = rows.filter_map(|row| {
+        let work = rows.filter_map(|row| {
             let id = match batch.read.held_prepared.get(&row.id)? {
                 Prepared::Command { told, .. } => Some(told.id),
                 _ => None,
             };
-            let (raw, key) = (row.held.raw.clone(), Some(row.held.key.clone()));
-            let fate = said.of_message(&raw, id)?;
-            Some(Came::Message { raw, key, fate, since: Some(row.held.held_at) })
+            let fate = said.of_message(&row.held.raw, id)?;
+            let message = Incoming::Unread { raw: row.held.raw.clone(), key: Some(row.held.key.clone()) };
+            Some(Work::Processed { message, fate, since: Some(row.held.held_at.into()) })
         });
-        came.collect()
+        work.collect()
     }
 
     /// Without a copy.
-    fn message(raw: &mut Raw, key: Option<String>, fate: Fate) -> Came {
+    fn message(raw: &mut Raw, key: Option<String>, fate: Fate) -> Work {
         let headers = std::mem::replace(&mut raw.headers, Headers::Unreadable);
         let raw = Raw { key: raw.key.take(), value: raw.value.take(), headers, ..raw.clone() };
-        Came::Message { raw, key, fate, since: None }
+        Work::Processed { message: Incoming::Unread { raw, key }, fate, since: None }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use std::sync::Arc;
+
+        use super::*;
+        use crate::{
+            consumer::Position,
+            contract::{
+                Timestamp,
+                envelope::{Part, Recorded},
+                ids::StreamName,
+            },
+            decider::{Due, Told, Via},
+            execute::{
+                batch::{Decided, Read},
+                tests::{process, sample::Sample},
+            },
+            log::Append,
+            task,
+        };
+
+        const PLACE: (Topic, i32) = (Topic::PaymentsEvents, 0);
+
+        fn batch(items: Vec<Item<Sample>>, asked: Append) -> Batch<Sample> {
+            Batch {
+                now: Timestamp::UNIX_EPOCH,
+                items,
+                read: Read::default(),
+                decided: Decided::default(),
+                asked: Arc::new(asked),
+                put_back: Vec::new(),
+                attempts: 1,
+            }
+        }
+
+        fn event(cause: Uuid) -> Recorded {
+            Recorded {
+                position: 1,
+                stream: StreamName::parse("order-1").unwrap(),
+                version: 1,
+                event_id: Uuid::nil(),
+                event_type: String::new(),
+                data: String::new(),
+                decision: Part { index: 1, count: 1 },
+                correlation_id: Uuid::nil(),
+                causation_id: cause,
+                traceparent: None,
+                recorded_at: Timestamp::UNIX_EPOCH,
+            }
+        }
+
+        #[test]
+        fn what_a_task_made_is_not_made_once_more_by_the_message_that_caused_both() {
+            let [cause, other] = [7, 8].map(Uuid::from_u128);
+            let told = Told {
+                id: cause,
+                at: Timestamp::UNIX_EPOCH,
+                via: Via::Topic,
+                correlation_id: None,
+                traceparent: None,
+            };
+            let task = task::task(StreamName::parse("order-1").unwrap(), "deadline", Due::Now, 1, &told);
+            let due = Item { input: Input::Task(task), prepared: Prepared::Nothing };
+            let append = Append { events: vec![event(cause), event(other)], ..Append::default() };
+            let said = Said::of(&batch(vec![due], append));
+            assert!(matches!(said.done(Some(cause)), Fate::Duplicate));
+            assert!(matches!(said.done(Some(other)), Fate::Done { events: 1, is_cause: true }));
+        }
+
+        #[test]
+        fn a_message_that_is_read_again_is_told_only_where_it_concerns_us() {
+            let mut execute = process(0);
+            execute.assign(&[Position { place: PLACE, next: Some(5) }], &[]);
+            let item = |offset, prepared| {
+                let raw = Raw {
+                    topic: PLACE.0,
+                    partition: PLACE.1,
+                    offset,
+                    key: None,
+                    value: None,
+                    headers: Headers::Readable(Vec::new()),
+                    timestamp_ms: 0,
+                };
+                Item { input: Input::Message(raw), prepared }
+            };
+            let newer = || Prepared::Newer { key: "1".to_owned() };
+            // The last comes twice in this very batch.
+            let items = vec![
+                item(3, Prepared::Nothing),
+                item(4, newer()),
+                item(5, Prepared::Nothing),
+                item(5, Prepared::Nothing),
+                item(6, newer()),
+                item(6, newer()),
+            ];
+            let work = execute.work(&mut batch(items, Append::default()));
+            let fates = work.iter().map(|work| match work {
+                Work::Processed { message: Incoming::Unread { raw, .. }, fate, .. } => {
+                    (raw.offset, matches!(fate, Fate::Duplicate))
+                }
+                _ => panic!("messages only"),
+            });
+            assert_eq!(fates.collect::<Vec<_>>(), [(4, true), (6, false), (6, true)]);
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         ids::{self, StreamName},
         topics::partition_of,
     },
-    decider::{Due, Task, Told},
+    decider::{Due, Task, Told, Via},
     log::OwnedTask,
 };
 
@@ -31,6 +31,12 @@ pub fn task_id(stream: &StreamName, kind: &str) -> Uuid {
 /// The stream that tasks about a hold stand under. It has no events.
 pub fn hold_stream(key: &str) -> Option<StreamName> {
     StreamName::parse(&format!("hold-{key}"))
+}
+
+/// For what a hold makes owed: nobody told it.
+pub fn told_by_hold(group: &str, key: &str, at: Timestamp) -> Told {
+    let id = ids::named(&["hold", group, key]);
+    Told { id, at, via: Via::Task { attempt: 1 }, correlation_id: None, traceparent: None }
 }
 
 /// A task that what was told makes owed.

@@ -175,7 +175,7 @@ impl World {
     }
 }
 
-fn process(seen: i64) -> Execute<Sample> {
+pub(super) fn process(seen: i64) -> Execute<Sample> {
     let settings = ExecuteSettings {
         mode: Mode::Development,
         partitions: PARTITIONS,

@@ -1,6 +1,10 @@
 //! Ids of traces and spans, derived from those of messages: the same message makes the same span for ever.
 
-use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState},
+};
+use opentelemetry_sdk::trace::{SamplingDecision, ShouldSample};
 use uuid::Uuid;
 
 use crate::{contract::ids::named, http::trace};
@@ -50,8 +54,28 @@ impl Origin {
     }
 }
 
+/// Whether a trace is drawn: what `OTEL_TRACES_SAMPLER` says, to each process the same.
+pub(super) fn is_sampled(sampler: &dyn ShouldSample, Origin { trace_id, caller }: Origin) -> bool {
+    let parent = caller.map(|Caller { span_id, is_sampled }| {
+        let flags = TraceFlags::NOT_SAMPLED.with_sampled(is_sampled);
+        let context = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
+        Context::new().with_remote_span_context(context)
+    });
+    // A ratio is compared with the upper bits of the low half. Those of a UUID are its variant, always 10, and then the count of
+    // ids in one millisecond: only its last 32 bits are drawn anew for each.
+    let random = TraceId::from(u128::from_be_bytes(trace_id.to_bytes()) << 32);
+    let result = sampler.should_sample(parent.as_ref(), random, "", &SpanKind::Internal, &[], &[]);
+    result.decision == SamplingDecision::RecordAndSample
+}
+
+pub(super) fn context(trace_id: TraceId, span_id: SpanId) -> SpanContext {
+    SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, false, TraceState::NONE)
+}
+
 #[cfg(test)]
 mod tests {
+    use opentelemetry_sdk::trace::Sampler;
+
     use super::*;
 
     const MESSAGE: Uuid = Uuid::from_u128(0x0198_f3c2_5a10_7c31_9d44_0a4b_e1c2_5f02);
@@ -74,6 +98,16 @@ mod tests {
         for none in [None, Some(""), Some("00-1-2-01")] {
             let own = Origin::new(none, MESSAGE);
             assert_eq!((own.trace_id.to_string(), own.caller), (MESSAGE.simple().to_string(), None));
+        }
+    }
+    #[test]
+    fn a_ratio_of_our_traces_is_drawn() {
+        for ratio in [0.1, 0.5, 0.8] {
+            let sampler = Sampler::TraceIdRatioBased(ratio);
+            let is_drawn = |_: &i32| is_sampled(&sampler, Origin { trace_id: new_trace_id(), caller: None });
+            let drawn = (0..10_000).filter(is_drawn).count() as f64;
+            // Ten times what chance makes of it.
+            assert!((drawn - ratio * 10_000.0).abs() < 500.0, "{drawn} at {ratio}");
         }
     }
 }

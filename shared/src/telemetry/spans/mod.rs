@@ -18,11 +18,12 @@
 //! * A task that fell due, and the answer to a call: the message that made the task owed, whose trace stands in the task. There
 //!   is no span for the task, and one (`CLIENT`) for each call. A deadline belongs to what created the order.
 //! * What was compared with the provider's books: a command that nobody asked for, so a trace of its own by the order's id.
-//! * Events taken back from a topic are drawn by nobody: they were when they were new.
+//! * Events taken back from a topic are drawn by nobody: they were when they were new. The tasks that are made again with them
+//!   have the cause and trace that they had; one that was owed before them as well has those of the first of them.
 //!
 //! **What is done again is linked, never a second child.** A duplicate is a trace of its own with a link to what it repeats: a
-//! message before the partition's position, one that the view has already, or one of which nothing is made and whose id was
-//! seen not long ago (`recent.rs`). A redrive is a child of the command that asked for it, in the trace of that command, with a
+//! message before the partition's position, one that the view has already, one in the batch of a task that it made owed, or one
+//! of which nothing is made and whose id was seen not long ago (`recent.rs`). A redrive is a child of the command that asked for it, in the trace of that command, with a
 //! link to the processing that failed, which stays the parent of what the message makes in the end. Where that one could not
 //! even be read, the redrive is the first that could, and is the parent; its link goes to the command. A message that waits
 //! is drawn when it goes on; that of a service is as long as it waited.
@@ -32,7 +33,7 @@
 //! two numbers (`fulfil.outbox_ms`, `fulfil.topic_ms`) at the span of whoever read it.
 //!
 //! Told after the commit, in one go for a batch; read and drawn by a thread of its own (`sender.rs`), which forgets what it has no
-//! room for. There is one for the process, set at its start, as for log lines.
+//! room for (`room.rs`). There is one for the process, set at its start, as for log lines.
 
 #[cfg(feature = "otlp")]
 mod ids;
@@ -43,7 +44,11 @@ mod work;
 #[cfg(feature = "otlp")]
 mod pen;
 #[cfg(feature = "otlp")]
+mod edge;
+#[cfg(feature = "otlp")]
 mod recent;
+#[cfg(feature = "otlp")]
+mod room;
 #[cfg(feature = "otlp")]
 mod sender;
 #[cfg(feature = "otlp")]
@@ -62,4 +67,4 @@ pub use sender::{Spans, start};
 #[cfg(feature = "otlp")]
 pub use told::{Began, Calling, are_on, calling, caused_by, is_sampled, served, tell};
 #[cfg(feature = "otlp")]
-pub use work::{Fate, Redriven, Work};
+pub use work::{Fate, Incoming, Redriven, Size, Work};

@@ -1,5 +1,5 @@
-//! From what was done to spans, named and attributed by OpenTelemetry's conventions for messaging and HTTP. What has no
-//! convention begins with `fulfil.`.
+//! From what was done with messages to spans, named and attributed by OpenTelemetry's conventions for messaging.
+//! What has no convention begins with `fulfil.`. All else that goes in and out of the process is in `edge.rs`.
 
 use std::{
     borrow::Cow,
@@ -7,38 +7,30 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, InstrumentationScope, KeyValue,
-    trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState},
+    InstrumentationScope, KeyValue,
+    trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceId},
 };
-use opentelemetry_sdk::trace::{SamplingDecision, ShouldSample, SpanData, SpanEvents, SpanLinks};
-use uuid::Uuid;
+use opentelemetry_sdk::trace::{ShouldSample, SpanData, SpanEvents, SpanLinks};
 
 use super::{
-    ids::{Caller, Origin, new_span_id, new_trace_id, span_id},
+    ids::{context, is_sampled, new_span_id, new_trace_id, span_id},
     message::Message,
     recent::Recent,
-    work::{Called, Fate, Redriven, Served, Work},
+    work::{Batch, Fate, Redriven, Work},
 };
 
-/// What is common to what was committed together.
-pub(super) struct Batch {
-    pub(super) group: &'static str,
-    pub(super) began: SystemTime,
-    pub(super) ended: SystemTime,
-}
-
 pub(super) struct Pen {
-    sampler: Box<dyn ShouldSample>,
+    pub(super) sampler: Box<dyn ShouldSample>,
     scope: InstrumentationScope,
     recent: Recent,
 }
 
 /// Where a span stands.
-struct Stand {
-    trace_id: TraceId,
-    span_id: SpanId,
-    parent: Option<SpanId>,
-    links: Vec<SpanContext>,
+pub(super) struct Stand {
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
+    pub(super) parent: Option<SpanId>,
+    pub(super) links: Vec<SpanContext>,
 }
 
 impl Pen {
@@ -51,9 +43,9 @@ impl Pen {
         for work in work {
             let drawn = match work {
                 Work::Processed { message, fate, since } => {
-                    self.processed(batch, &message, &fate, since, messages)
+                    self.processed(batch, &message.read(), &fate, since, messages)
                 }
-                Work::Redriven(redriven) => self.redriven(batch, &redriven),
+                Work::Redriven(redriven) => self.redriven(batch, *redriven),
                 Work::Asked { id, traceparent, key, fate } => {
                     self.asked(batch, id, traceparent.as_deref(), &key, &fate)
                 }
@@ -110,11 +102,13 @@ impl Pen {
         Some(span)
     }
 
-    fn redriven(&mut self, batch: &Batch, Redriven { by, died, again, fate }: &Redriven) -> Option<SpanData> {
+    fn redriven(&self, batch: &Batch, redriven: Redriven) -> Option<SpanData> {
+        let Redriven { by, died, again, fate } = redriven;
+        let [by, died, again] = [by, died, again].map(|raw| Message::of(&raw, None));
         let asked = span_id(by.id, batch.group);
         // Where it could not be read when it died, nobody has drawn what its events have as their parent.
         let known = |message: &Message| (message.id, message.origin.trace_id);
-        let is_first = known(died) != known(again);
+        let is_first = known(&died) != known(&again);
         let (origin, stand) = if is_first {
             let links = vec![context(by.origin.trace_id, asked)];
             let span_id = span_id(again.id, batch.group);
@@ -127,7 +121,7 @@ impl Pen {
             (by.origin, stand)
         };
         is_sampled(&*self.sampler, origin)
-            .then(|| self.consumer(batch, stand, batch.began, again, fate, "redriven"))
+            .then(|| self.consumer(batch, stand, batch.began, &again, &fate, "redriven"))
     }
 
     fn consumer(
@@ -165,91 +159,8 @@ impl Pen {
         self.span(batch, stand, SpanKind::Consumer, name, began, attributes, status)
     }
 
-    /// The child of the request, and the parent of what the command made. A repeat is no parent, so it has an id of its own.
-    fn asked(
-        &mut self,
-        batch: &Batch,
-        id: Uuid,
-        traceparent: Option<&str>,
-        key: &str,
-        fate: &Fate,
-    ) -> Option<SpanData> {
-        let origin = Origin::new(traceparent, Uuid::try_parse(key).unwrap_or(id));
-        if !is_sampled(&*self.sampler, origin) {
-            return None;
-        }
-        let is_cause = matches!(fate, Fate::Done { is_cause: true, .. });
-        let stand = Stand {
-            trace_id: origin.trace_id,
-            span_id: if is_cause { span_id(id, batch.group) } else { new_span_id() },
-            parent: origin.caller.map(|caller| caller.span_id),
-            links: Vec::new(),
-        };
-        let mut attributes = vec![
-            KeyValue::new("fulfil.command_id", id.to_string()),
-            KeyValue::new("fulfil.outcome", fate.name()),
-        ];
-        if Uuid::try_parse(key).is_ok() {
-            attributes.push(KeyValue::new("fulfil.order_id", key.to_owned()));
-        }
-        let status = fate.tell(&mut attributes);
-        Some(self.span(batch, stand, SpanKind::Internal, "decide", batch.began, attributes, status))
-    }
-
-    fn served(&self, batch: &Batch, served: Served) -> Option<SpanData> {
-        let Served { trace_id, span_id, caller, method, route, status } = served;
-        let origin = Origin { trace_id: TraceId::from_hex(&trace_id).ok()?, caller };
-        if !is_sampled(&*self.sampler, origin) {
-            return None;
-        }
-        let stand = Stand {
-            trace_id: origin.trace_id,
-            span_id: SpanId::from_hex(&span_id).ok()?,
-            parent: caller.map(|caller| caller.span_id),
-            links: Vec::new(),
-        };
-        let name = format!("{method} {route}");
-        let mut attributes = vec![
-            KeyValue::new("http.request.method", method),
-            KeyValue::new("http.route", route),
-            KeyValue::new("http.response.status_code", i64::from(status)),
-        ];
-        let failed = if status >= 500 {
-            attributes.push(KeyValue::new("error.type", status.to_string()));
-            Status::error("")
-        } else {
-            Status::Unset
-        };
-        Some(self.span(batch, stand, SpanKind::Server, name, batch.began, attributes, failed))
-    }
-
-    fn called(&self, batch: &Batch, called: Called) -> Option<SpanData> {
-        let Called { cause, name, order_id, attempt, error } = called;
-        if !is_sampled(&*self.sampler, cause.origin) {
-            return None;
-        }
-        let stand = Stand {
-            trace_id: cause.origin.trace_id,
-            span_id: new_span_id(),
-            parent: Some(cause.parent),
-            links: Vec::new(),
-        };
-        let mut attributes = vec![
-            KeyValue::new("fulfil.order_id", order_id.to_string()),
-            KeyValue::new("fulfil.attempt", i64::from(attempt)),
-        ];
-        let status = match error {
-            None => Status::Unset,
-            Some(error) => {
-                attributes.push(KeyValue::new("error.type", error));
-                Status::error(error)
-            }
-        };
-        Some(self.span(batch, stand, SpanKind::Client, name, batch.began, attributes, status))
-    }
-
     #[expect(clippy::too_many_arguments, reason = "a span has as many parts")]
-    fn span(
+    pub(super) fn span(
         &self,
         batch: &Batch,
         stand: Stand,
@@ -279,51 +190,6 @@ impl Pen {
     }
 }
 
-impl Fate {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Done { .. } => "done",
-            Self::Duplicate => "duplicate",
-            Self::Refused { .. } => "refused",
-            Self::Dead { .. } => "dead-lettered",
-        }
-    }
-
-    /// A refusal is an answer, a dead letter is a failure.
-    fn tell(&self, attributes: &mut Vec<KeyValue>) -> Status {
-        match self {
-            Self::Done { events, .. } => {
-                attributes.push(KeyValue::new("fulfil.events", *events as i64));
-                Status::Unset
-            }
-            Self::Duplicate => Status::Unset,
-            Self::Refused { code } => {
-                attributes.push(KeyValue::new("error.type", code.clone()));
-                Status::Unset
-            }
-            Self::Dead { code } => {
-                attributes.push(KeyValue::new("error.type", code.clone()));
-                Status::error(code.clone())
-            }
-        }
-    }
-}
-
-/// Whether a trace is drawn: what `OTEL_TRACES_SAMPLER` says, to each process the same.
-pub(super) fn is_sampled(sampler: &dyn ShouldSample, Origin { trace_id, caller }: Origin) -> bool {
-    let parent = caller.map(|Caller { span_id, is_sampled }| {
-        let flags = TraceFlags::NOT_SAMPLED.with_sampled(is_sampled);
-        let context = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
-        Context::new().with_remote_span_context(context)
-    });
-    let result = sampler.should_sample(parent.as_ref(), trace_id, "", &SpanKind::Internal, &[], &[]);
-    result.decision == SamplingDecision::RecordAndSample
-}
-
-fn context(trace_id: TraceId, span_id: SpanId) -> SpanContext {
-    SpanContext::new(trace_id, span_id, TraceFlags::SAMPLED, false, TraceState::NONE)
-}
-
 fn millis(duration: Duration) -> i64 {
     duration.as_millis().try_into().unwrap_or(i64::MAX)
 }
@@ -331,8 +197,9 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use opentelemetry_sdk::trace::Sampler;
+    use uuid::Uuid;
 
-    use super::*;
+    use super::{super::work::Incoming, *};
     use crate::contract::{
         envelope::{Headers, Raw},
         topics::Topic,
@@ -352,29 +219,29 @@ mod tests {
         Batch { group: GROUP, began, ended: began + Duration::from_millis(5) }
     }
 
-    fn message(id: u128, flags: &str) -> Message {
+    fn message(id: u128, flags: &str) -> Raw {
         let value = format!(
             r#"{{"specversion":"1.0","id":"{}","source":"/x","type":"t","traceparent":"00-{TRACE_ID}-{CALLER}-{flags}","data":{{}}}}"#,
             Uuid::from_u128(id)
         );
-        read(&value, id as i64)
+        raw(value, id as i64)
     }
 
-    fn read(value: &str, offset: i64) -> Message {
-        let raw = Raw {
+    fn raw(value: String, offset: i64) -> Raw {
+        Raw {
             topic: Topic::InventoryCommands,
             partition: 0,
             offset,
             key: Some("SKU-1".into()),
-            value: Some(value.to_owned().into()),
+            value: Some(value.into()),
             headers: Headers::Readable(vec![]),
             timestamp_ms: 500,
-        };
-        Message::of(&raw, None)
+        }
     }
 
-    fn processed(message: Message, events: usize) -> Work {
+    fn processed(raw: Raw, events: usize) -> Work {
         let fate = Fate::Done { events, is_cause: events > 0 };
+        let message = Incoming::Unread { raw, key: None };
         Work::Processed { message, fate, since: None }
     }
 
@@ -413,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_redrive_is_a_parent_only_where_its_message_could_not_be_read_before() {
-        let redriven = |died: Message| {
+        let redriven = |died: Raw| {
             let fate = Fate::Done { events: 1, is_cause: true };
             let redriven = Redriven { by: message(2, "01"), died, again: message(1, "01"), fate };
             Work::Redriven(Box::new(redriven))
@@ -423,7 +290,9 @@ mod tests {
         let [again] = &drawn(&mut pen(), vec![redriven(message(1, "01"))])[..] else { panic!("one span") };
         assert_eq!((links(again), again.parent_span_id), (vec![of_message], of_command.1));
         assert_ne!(again.span_context.span_id(), of_message.1);
-        let [first] = &drawn(&mut pen(), vec![redriven(read("{", 1))])[..] else { panic!("one span") };
+        let [first] = &drawn(&mut pen(), vec![redriven(raw("{".to_owned(), 1))])[..] else {
+            panic!("one span")
+        };
         assert_eq!((links(first), first.span_context.span_id()), (vec![of_command], of_message.1));
         assert_eq!(first.parent_span_id.to_string(), CALLER);
     }

@@ -1,10 +1,11 @@
 //! The thread that draws and sends. It has a runtime of its own, so neither a batch nor a request ever waits for it: what it
-//! has no room for, and what the collector does not take, is lost and counted.
+//! has no room for, and each request that the collector does not take, is lost and counted. What a collector refuses of a request
+//! that it takes is known to the exporter alone.
 
 use std::{
     sync::{
         OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc,
     },
     thread,
@@ -24,10 +25,11 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    ids::Origin,
-    pen::{Batch, Pen, is_sampled},
+    ids::{Origin, is_sampled},
+    pen::Pen,
+    room::Room,
     settings::{self, Limits},
-    work::Work,
+    work::{Batch, Size, Work},
 };
 use crate::config::{self, Settings, Stop};
 
@@ -39,18 +41,17 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 static SENDER: OnceLock<Sender> = OnceLock::new();
 
 pub(super) struct Sender {
-    /// Bounded by `waiting`.
+    /// Bounded by `room`.
     queue: UnboundedSender<Item>,
-    /// Spans that are told and not drawn.
-    waiting: AtomicUsize,
-    waiting_max: usize,
+    /// For what is told and not drawn.
+    room: Room,
     lost: AtomicU64,
     sampler: Box<dyn ShouldSample>,
 }
 
 enum Item {
     Work {
-        count: usize,
+        size: Size,
         batch: Batch,
         make: Make,
     },
@@ -87,8 +88,7 @@ pub fn start(role: &'static str, settings: &Settings) -> Result<Spans, Stop> {
     let (queue, told) = unbounded_channel();
     let sender = SENDER.get_or_init(|| Sender {
         queue,
-        waiting: AtomicUsize::new(0),
-        waiting_max: limits.queue_max,
+        room: Room::new(limits.queue_max),
         lost: AtomicU64::new(0),
         sampler,
     });
@@ -118,15 +118,14 @@ fn resource(role: &'static str, settings: &Settings) -> Resource {
 }
 
 /// Or loses it, where there is no room.
-pub(super) fn offer(count: usize, batch: Batch, make: Make) {
+pub(super) fn offer(size: Size, batch: Batch, make: Make) {
     let Some(sender) = sender() else { return };
-    if sender.waiting.fetch_add(count, Ordering::Relaxed) + count > sender.waiting_max {
-        sender.waiting.fetch_sub(count, Ordering::Relaxed);
-        sender.lost.fetch_add(count as u64, Ordering::Relaxed);
+    if !sender.room.enter(size) {
+        sender.lost.fetch_add(size.spans as u64, Ordering::Relaxed);
         return;
     }
     // The thread ends only with the process.
-    let _ = sender.queue.send(Item::Work { count, batch, make });
+    let _ = sender.queue.send(Item::Work { size, batch, make });
 }
 
 impl Spans {
@@ -165,9 +164,9 @@ impl Drawing {
                 item = told.recv() => item,
             };
             match item {
-                Some(Item::Work { count, batch, make }) => {
+                Some(Item::Work { size, batch, make }) => {
                     self.pen.draw(&batch, make(), &mut self.spans);
-                    self.sender.waiting.fetch_sub(count, Ordering::Relaxed);
+                    self.sender.room.leave(size);
                     while self.spans.len() >= self.limits.batch_max {
                         self.send().await;
                     }

@@ -13,6 +13,7 @@ use crate::config::{Settings, Stop};
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+const COMPRESSIONS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 const SAMPLERS: [&str; 6] = [
@@ -48,12 +49,24 @@ pub(super) fn collector(settings: &Settings) -> Result<Option<Collector>, Stop> 
         (_, false, _) => Collector { name: TRACES_ENDPOINT, url: traces.clone() },
         (..) => Collector { name: ENDPOINT, url: format!("{}/v1/traces", base.trim_end_matches('/')) },
     };
-    let protocol = PROTOCOLS.into_iter().find_map(|name| Some((name, variable(name)?)));
-    if let Some((name, protocol)) = protocol.filter(|(_, protocol)| protocol != "http/protobuf") {
-        return Err(Stop::setting(name, format!("is {protocol}, and this build speaks http/protobuf only")));
-    }
+    only(PROTOCOLS, "http/protobuf", variable)?;
+    only(COMPRESSIONS, "none", variable)?;
     sampler(variable(SAMPLER), variable(SAMPLER_ARG))?;
     Ok(Some(collector))
+}
+
+/// Refuses what the first of these says that says anything, where it is something else.
+fn only(
+    names: [&'static str; 2],
+    spoken: &str,
+    variable: impl Fn(&'static str) -> Option<String>,
+) -> Result<(), Stop> {
+    match names.into_iter().find_map(|name| Some((name, variable(name)?))) {
+        Some((name, said)) if !said.eq_ignore_ascii_case(spoken) => {
+            Err(Stop::setting(name, format!("is {said}, and this build speaks {spoken} only")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn sampler(name: Option<String>, argument: Option<String>) -> Result<(), Stop> {
@@ -122,6 +135,18 @@ mod tests {
         for bad in ["127.0.0.1:4318", "https://collector", "grpc://a:1", "/v1/traces", "http://"] {
             assert!(endpoint(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_protocol_or_compression_that_this_build_lacks_is_named() {
+        let [of_traces, of_all] = COMPRESSIONS;
+        let of = |said: &'static [(&str, &str)]| {
+            let said = move |name: &str| Some(said.iter().find(|(known, _)| *known == name)?.1.to_owned());
+            only(COMPRESSIONS, "none", said)
+        };
+        assert!(of(&[]).is_ok() && of(&[(COMPRESSIONS[0], "none"), (COMPRESSIONS[1], "gzip")]).is_ok());
+        let text = of(&[(COMPRESSIONS[1], "gzip")]).unwrap_err().text;
+        assert!(text.contains(of_all) && text.contains("gzip") && !text.contains(of_traces), "{text}");
     }
 
     #[test]

@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use super::{
     ids::{Caller, Origin, span_id},
-    pen::Batch,
     sender::{is_drawn, offer, sender},
-    work::{Called, Cause, Served, Work},
+    work::{Batch, Called, Cause, Served, Size, Work},
 };
 use crate::{decider::Task, http::Trace};
+
+/// A request or a call.
+const ONE: Size = Size { spans: 1, bytes: 0 };
 
 /// Whether anybody wants spans.
 pub fn are_on() -> bool {
@@ -32,15 +34,15 @@ impl Began {
     }
 }
 
-/// After the commit of a batch: `work`, so many of it, is made by the thread that draws.
+/// After the commit of a batch: `work`, of this size, is made by the thread that draws.
 pub fn tell(
     group: &'static str,
     Began(began): Began,
-    count: usize,
+    size: Size,
     work: impl FnOnce() -> Vec<Work> + Send + 'static,
 ) {
-    let Some(began) = began.filter(|_| count > 0) else { return };
-    offer(count, Batch { group, began, ended: SystemTime::now() }, Box::new(work));
+    let Some(began) = began.filter(|_| size.spans > 0) else { return };
+    offer(size, Batch { group, began, ended: SystemTime::now() }, Box::new(work));
 }
 
 /// Whether a trace that begins here is drawn.
@@ -68,7 +70,7 @@ pub fn served(trace: &Trace, method: &'static str, route: &str, status: u16, too
         route: route.to_owned(),
         status,
     };
-    tell("", Began::ago(took), 1, move || vec![Work::Served(served)]);
+    tell("", Began::ago(took), ONE, move || vec![Work::Served(served)]);
 }
 
 tokio::task_local! {
@@ -104,6 +106,6 @@ impl Calling {
         let Self { began, name, order_id, attempt } = self;
         let Ok(cause) = CAUSE.try_with(|cause| *cause) else { return };
         let called = Called { cause, name, order_id, attempt, error };
-        tell("", began, 1, move || vec![Work::Called(called)]);
+        tell("", began, ONE, move || vec![Work::Called(called)]);
     }
 }
