@@ -2,7 +2,7 @@
 //! `otlp`.
 
 #[cfg(feature = "otlp")]
-pub(super) use drawn::tell;
+pub(super) use folded::tell;
 use shared::telemetry::spans::Began;
 
 use super::batch::{Batch, Taken};
@@ -12,7 +12,7 @@ use super::batch::{Batch, Taken};
 pub(super) fn tell(_: &[Taken], _: &Batch, _: Began) {}
 
 #[cfg(feature = "otlp")]
-mod drawn {
+mod folded {
     use shared::{
         contract::envelope::Raw,
         log::{LetterChange, LetterStatus},
@@ -38,10 +38,10 @@ mod drawn {
         let kept = seen.iter().map(|seen| seen.fact.envelope.data.len());
         let bytes = work.iter().map(Work::bytes).chain(kept).sum();
         let size = Size { spans: seen.len() + work.len(), bytes };
-        spans::tell(GROUP, began, size, move || seen.into_iter().map(folded).chain(work).collect());
+        spans::tell(GROUP, began, size, move || seen.into_iter().map(processed).chain(work).collect());
     }
 
-    fn folded(Seen { fact, partition, offset, is_duplicate }: Seen) -> Work {
+    fn processed(Seen { fact, partition, offset, is_duplicate }: Seen) -> Work {
         let place = (fact.topic, partition, offset);
         let heard_ms = fact.heard_at.timestamp_millis();
         let message = Message::new(&fact.envelope, fact.message.key().as_deref(), place, heard_ms);

@@ -22,12 +22,12 @@ impl Spans {
 
 /// When a batch was taken.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Began;
+pub struct Began(());
 
 impl Began {
     #[inline]
     pub fn now() -> Self {
-        Self
+        Self(())
     }
 }
 
