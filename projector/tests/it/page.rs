@@ -9,6 +9,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode, header},
 };
+use shared::contract::envelope::Raw;
 use uuid::Uuid;
 
 use crate::{
@@ -330,16 +331,27 @@ async fn the_newest_events_are_a_page_of_their_own_and_say_where_to_go_on() {
 async fn sales_are_drawn_and_told_without_script() {
     let mut api = Api::new().await;
     assert!(api.screen("/sales").await.contains("Nothing was sold yet"));
-    take_all(&mut api.projection, orders(&[(1, Path::Completed, "SKU-1")]).in_order()).await;
+    let both = orders(&[(1, Path::Completed, "SKU-1"), (2, Path::Completed, "SKU-1")]).in_order();
+    let is_first = |raw: &&Raw| raw.key.as_deref().is_some_and(|key| key.ends_with(b"1"));
+    take_all(&mut api.projection, both.iter().filter(is_first).cloned().collect()).await;
     let html = api.screen("/sales").await;
     assert!(html.contains("<td><time>2023-11-14 22:00</time></td><td class=\"number\">1</td>"), "{html}");
-    assert!(html.contains("<polyline class=\"line-0\" points=\"0.0,2.0\"/>"), "{html}");
+    assert_eq!(attributes(&html, "data-plot"), Vec::<String>::new(), "of one hour there is no line");
+    // The other one an hour later.
+    let later = both.iter().filter(|raw| !is_first(raw)).cloned().map(|raw| {
+        let text = String::from_utf8(raw.value.clone().unwrap().to_vec()).unwrap();
+        Raw { value: Some(text.replace("2023-11-14T22:", "2023-11-14T23:").into()), ..raw }
+    });
+    take_all(&mut api.projection, later.collect()).await;
+    let html = api.screen("/sales").await;
+    assert!(html.contains("<td><time>2023-11-14 23:00</time></td><td class=\"number\">1</td>"), "{html}");
+    assert!(html.contains("<polyline class=\"line-0\" points=\"0.0,2.0 600.0,2.0\"/>"), "{html}");
     let data = attributes(&html, "data-plot")[0].replace("&#34;", "\"");
     let data: serde_json::Value = serde_json::from_str(&data).unwrap();
-    assert_eq!(data["lines"][0]["values"], serde_json::json!([1.0]));
+    assert_eq!(data["lines"][0]["values"], serde_json::json!([1.0, 1.0]));
     let html = api.screen("/sales?by=sku").await;
     assert!(html.contains("<a href=\"/sales?by=hour&#38;sku=SKU-1\" data-row>SKU-1</a>"), "{html}");
-    assert!(html.contains("5.00 EUR"), "{html}");
+    assert!(html.contains("10.00 EUR"), "{html}");
     let html = api.screen("/sales?by=hour&sku=SKU-1&since=").await;
     assert!(html.contains("fulfil order list --status completed --sku SKU-1"), "{html}");
 }
