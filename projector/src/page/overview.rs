@@ -147,13 +147,13 @@ impl Seen {
         for status in OPEN {
             oldest.extend(query::oldest(connection, status, OPEN_ORDERS).await?);
         }
-        oldest.sort_by_key(|read| read.row.order.state.as_ref().map(|order| order.created_at));
+        let created = |read: &Read<OrderRow>| read.row.order.state.as_ref().map(|order| order.created_at);
+        oldest.sort_by_key(created);
         let mut lost = Vec::new();
         for status in ["cancelled", "settled"] {
             let filter = OrderFilter { status: Some(status.to_owned()), ..OrderFilter::default() };
             lost.extend(query::orders(connection, &filter, None, NEWEST_ORDERS).await?);
         }
-        let created = |read: &Read<OrderRow>| read.row.order.state.as_ref().map(|order| order.created_at);
         lost.sort_by_key(|read| Reverse(created(read)));
         lost.truncate(NEWEST_ORDERS as usize);
         let dead = LetterFilter { status: Some(letter::OPEN.into()), ..LetterFilter::default() };

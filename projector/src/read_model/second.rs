@@ -143,7 +143,7 @@ pub async fn begin(url: &str, connection: &mut PgConnection) -> anyhow::Result<(
     Ok(transaction.commit().await?)
 }
 
-/// Drops the second view that is meant, whoever fills it. False where it is not the second one any more.
+/// Gives up the second view that is meant, whoever fills it. False where it is not the second one any more.
 pub async fn drop(connection: &mut PgConnection, begun_at: Timestamp) -> Result<bool, StoreError> {
     let mut transaction = connection.begin().await?;
     hold_places(&mut transaction).await?;
