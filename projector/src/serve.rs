@@ -72,7 +72,14 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     let admin = http::bind(settings.admin_addr).await?;
     let listener = http::bind(settings.http_addr).await?;
     let (console, operator) = console();
-    let admin_routes = http::admin::routes(GROUP, config::BUILD, readiness.clone(), metrics.clone(), console);
+    let admin_routes = http::admin::routes(
+        GROUP,
+        config::BUILD,
+        readiness.clone(),
+        metrics.clone(),
+        console,
+        &schema::inside(&settings.database_url, schema::SERVED),
+    );
     let admin_shutdown = shutdown.clone();
     tokio::spawn(async move { http::serve(admin, admin_routes, Default::default(), &admin_shutdown).await });
     tokio::select! {

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use serde_json::{Value, json};
-use shared::log::{self, HeldRow};
-use uuid::Uuid;
+use shared::log::{self, Followers, HeldRow};
 
 use super::{Letter, letters, list::LetterObject, pick};
 use crate::{
@@ -53,7 +53,7 @@ pub(super) async fn run(args: &ShowArgs, place: &Place, output: Output) -> anyho
 }
 
 /// What waits behind the letter; `Err`: why that cannot be told from here.
-type Waiting = Result<Vec<HeldRow>, String>;
+type Waiting = Result<Followers, String>;
 
 /// Only the owner's database knows.
 async fn waiting(letter: &Letter, place: &Place) -> Waiting {
@@ -63,12 +63,8 @@ async fn waiting(letter: &Letter, place: &Place) -> Waiting {
     };
     let ask = async {
         let mut connection = log::connect::connect(&service.database, "fulfil dlq").await?;
-        let id: Uuid = letter.id.parse()?;
-        let Some(stored) = log::letters(&mut connection, &[id]).await?.into_iter().next() else {
-            anyhow::bail!("the letter is not in the database of {}", letter.group);
-        };
-        let Some((key, _)) = stored.letter.holds else { return Ok(Vec::new()) };
-        Ok(log::held_messages(&mut connection, &[key], WAITING_MAX).await?)
+        let followers = log::followers(&mut connection, letter.id.parse()?, WAITING_MAX).await?;
+        followers.with_context(|| format!("the letter is not in the database of {}", letter.group))
     };
     ask.await.map_err(|error: anyhow::Error| format!("{error:#}"))
 }
@@ -90,6 +86,7 @@ fn object(letter: &Letter, waiting: &Waiting) -> anyhow::Result<Value> {
         .collect();
     object["waiting"] = match waiting {
         Ok(waiting) => waiting
+            .first
             .iter()
             .map(|row| {
                 let raw = &row.held.raw;
@@ -138,13 +135,13 @@ fn described(letter: &Letter, waiting: &Waiting, output: Output) -> Vec<String> 
         field(if number == 0 { "history" } else { "" }, text);
     }
     match waiting {
-        Ok(waiting) if waiting.is_empty() => field("waiting", "nobody waits behind it".to_owned()),
+        Ok(waiting) if waiting.messages == 0 => field("waiting", "nobody waits behind it".to_owned()),
         Ok(waiting) => {
-            for (number, row) in waiting.iter().take(WAITING_SHOWN).enumerate() {
+            for (number, row) in waiting.first.iter().take(WAITING_SHOWN).enumerate() {
                 field(if number == 0 { "waiting" } else { "" }, waiter(row));
             }
-            if waiting.len() > WAITING_SHOWN {
-                field("", format!("and {} more", waiting.len() - WAITING_SHOWN));
+            if waiting.messages > WAITING_SHOWN as i64 {
+                field("", format!("and {} more", waiting.messages - WAITING_SHOWN as i64));
             }
         }
         Err(why) => field("waiting", why.clone()),

@@ -111,7 +111,8 @@ impl Edge {
 
 fn loop_that_is_gone() -> Router {
     let (console, _) = console();
-    http::admin::routes("fuzz", "1", Readiness::new(&[]), Metrics::new("fuzz", "1"), console)
+    let database_url = format!("postgres://fuzz@{NOWHERE}/fuzz");
+    http::admin::routes("fuzz", "1", Readiness::new(&[]), Metrics::new("fuzz", "1"), console, &database_url)
 }
 
 fn view_that_is_away() -> App {

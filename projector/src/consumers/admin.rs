@@ -1,17 +1,19 @@
-//! What a process says of itself at its admin port: whether it pauses, and how many keys it holds. The projector knows of
-//! those that a setting names; it reads what everybody may read there, and nothing else of another service.
+//! What a process says of itself at its admin port: whether it pauses, how many keys it holds, what waits behind a dead
+//! letter. The projector knows of those that a setting names; it reads what everybody may read there, and nothing else of
+//! another service.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
+use futures_util::future::join_all;
 use serde::Deserialize;
-use shared::consumer::operator;
+use shared::{consumer::operator, http::followers::FollowersBody};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    task::JoinSet,
     time::timeout,
 };
+use uuid::Uuid;
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -66,25 +68,58 @@ impl fmt::Display for AdminAddr {
     }
 }
 
-/// All at once, in their order.
-pub(super) async fn ask(admins: &[AdminAddr]) -> Vec<Process> {
-    let mut asked = JoinSet::new();
-    for (at, admin) in admins.iter().cloned().enumerate() {
-        asked.spawn(async move {
-            let said = timeout(ANSWERS_WITHIN, said(&admin)).await;
-            let said = said.unwrap_or_else(|_| Err(anyhow::anyhow!("it does not answer")));
-            (at, Process { admin: admin.to_string(), said: said.map_err(|error| format!("{error:#}")) })
-        });
-    }
-    let mut processes = asked.join_all().await;
-    processes.sort_by_key(|(at, _)| *at);
-    processes.into_iter().map(|(_, process)| process).collect()
+pub(super) async fn standing(admins: &[AdminAddr]) -> Vec<Process> {
+    let said = each(admins, said).await.into_iter();
+    said.map(|(admin, said)| Process { admin: admin.to_string(), said }).collect()
 }
 
-async fn said(admin: &AdminAddr) -> anyhow::Result<Said> {
-    let Version { service } = serde_json::from_str(&get(admin, "/version").await?)?;
-    let operator::Standing { paused_ms, partitions } = serde_json::from_str(&get(admin, "/consumer").await?)?;
-    let metrics = get(admin, "/metrics").await?;
+/// What waits behind a letter, as its owner says; or why nobody does.
+pub(super) async fn followers(admins: &[AdminAddr], letter: Uuid) -> Result<FollowersBody, String> {
+    let path = format!("/dead-letters/{letter}/followers");
+    let said = each(admins, |admin| {
+        let path = &path;
+        async move {
+            let (status, body) = ask(&admin, path).await?;
+            match status.as_str() {
+                "404" => Ok(None),
+                _ => Ok(Some(serde_json::from_str::<FollowersBody>(&found(path, &status, body)?)?)),
+            }
+        }
+    });
+    let mut silent = Vec::new();
+    for (admin, said) in said.await {
+        match said {
+            Ok(Some(followers)) => return Ok(followers),
+            Ok(None) => {}
+            Err(why) => silent.push(format!("{admin}: {why}")),
+        }
+    }
+    Err(match silent.is_empty() {
+        true => "of those that SERVICE_ADMIN_URLS names none has it".to_owned(),
+        false => silent.join("; "),
+    })
+}
+
+/// All at once, in their order: what each says, or why it does not.
+async fn each<T, F: Future<Output = anyhow::Result<T>>>(
+    admins: &[AdminAddr],
+    ask: impl Fn(AdminAddr) -> F,
+) -> Vec<(AdminAddr, Result<T, String>)> {
+    let asked = admins.iter().map(|admin| {
+        let said = timeout(ANSWERS_WITHIN, ask(admin.clone()));
+        async {
+            let said = said.await.unwrap_or_else(|_| Err(anyhow::anyhow!("it does not answer")));
+            (admin.clone(), said.map_err(|error| format!("{error:#}")))
+        }
+    });
+    join_all(asked).await
+}
+
+async fn said(admin: AdminAddr) -> anyhow::Result<Said> {
+    let Version { service } = serde_json::from_str(&get(&admin, "/version").await?)?;
+    let operator::Standing { paused_ms, partitions } =
+        serde_json::from_str(&get(&admin, "/consumer").await?)?;
+    let metrics = get(&admin, "/metrics").await?;
     Ok(Said {
         service,
         paused_ms,
@@ -104,18 +139,28 @@ fn violations(metrics: &str) -> i64 {
     lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<i64>().ok()).sum()
 }
 
-/// One question and its answer. Our admin ports say how long an answer is and close.
-async fn get(AdminAddr(place): &AdminAddr, path: &str) -> anyhow::Result<String> {
+async fn get(admin: &AdminAddr, path: &str) -> anyhow::Result<String> {
+    let (status, body) = ask(admin, path).await?;
+    found(path, &status, body)
+}
+
+fn found(path: &str, status: &str, body: String) -> anyhow::Result<String> {
+    if status != "200" {
+        bail!("{path} is answered with {status}");
+    }
+    Ok(body)
+}
+
+/// One question, and its answer's status and body. Our admin ports say how long an answer is and close.
+async fn ask(AdminAddr(place): &AdminAddr, path: &str) -> anyhow::Result<(String, String)> {
     let mut stream = TcpStream::connect(place).await.context("nobody listens")?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {place}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).await?;
     let (head, body) = answer.split_once("\r\n\r\n").context("it does not speak HTTP")?;
-    if !head.starts_with("HTTP/1.1 200 ") {
-        bail!("{path} is answered with {}", head.lines().next().unwrap_or_default());
-    }
-    Ok(body.to_owned())
+    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+    Ok((status.context("it does not speak HTTP")?.to_owned(), body.to_owned()))
 }
 
 #[cfg(test)]
@@ -153,17 +198,17 @@ fulfil_invariant_violations_total{invariant=\"a b\"} 1
     #[tokio::test]
     async fn what_a_process_says_is_taken_and_one_that_is_not_there_or_says_nonsense_is_told() {
         let fixed = |text: &'static str| routing::get(async move || text);
-        let standing = r#"{"paused_ms":5,"partitions":[{"topic":"a","partition":0,"next":1,"end":null,"suspected":"lost"}]}"#;
+        let stands = r#"{"paused_ms":5,"partitions":[{"topic":"a","partition":0,"next":1,"end":null,"suspected":"lost"}]}"#;
         let service = Router::new()
             .route("/version", fixed(r#"{"service":"order-service","build":"1"}"#))
-            .route("/consumer", fixed(standing))
+            .route("/consumer", fixed(stands))
             .route("/metrics", fixed(METRICS));
         let good = served(service).await;
         let other = served(Router::new().route("/version", fixed("<html>"))).await;
         let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let silent = AdminAddr(mute.local_addr().unwrap().to_string());
         let gone = AdminAddr("127.0.0.1:1".into());
-        let processes = ask(&[good.clone(), other, silent, gone]).await;
+        let processes = standing(&[good.clone(), other, silent, gone]).await;
         let said = Said {
             service: "order-service".into(),
             paused_ms: 5,

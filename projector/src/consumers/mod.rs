@@ -11,8 +11,9 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use shared::broker::BrokerSettings;
+use shared::{broker::BrokerSettings, http::followers::FollowersBody};
 use tokio::{task::spawn_blocking, time::timeout_at};
+use uuid::Uuid;
 
 use crate::cached::Cached;
 
@@ -54,6 +55,14 @@ impl Consumers {
         self.seen.get(async || self.look().await).await
     }
 
+    /// What waits behind a letter of another group, as its service says; or why that is not known.
+    pub async fn followers(&self, letter: Uuid) -> Result<FollowersBody, String> {
+        match self.admins.is_empty() {
+            true => Err("SERVICE_ADMIN_URLS names no admin port of its service".to_owned()),
+            false => admin::followers(&self.admins, letter).await,
+        }
+    }
+
     /// Without waiting: what is known, if anything is. Whoever asks sees to it that the next one finds it newer.
     pub fn recent(&self) -> Option<Arc<Standing>> {
         let (known, is_fresh) = self.seen.known();
@@ -65,7 +74,7 @@ impl Consumers {
     }
 
     async fn look(&self) -> Standing {
-        let (kafka, processes) = tokio::join!(self.look_at_kafka(), admin::ask(&self.admins));
+        let (kafka, processes) = tokio::join!(self.look_at_kafka(), admin::standing(&self.admins));
         let (broker, groups) = kafka;
         Standing { broker, groups, processes }
     }

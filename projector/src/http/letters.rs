@@ -16,18 +16,24 @@ use shared::{
         topics::Topic,
     },
     http::{
-        PathParam, Problem, Query, Trace,
+        LetterId, PathParam, Problem, Query, Trace,
         body::{json_bytes, read},
+        followers::{FIRST_MAX, FollowersBody},
         problem::ProblemBody,
     },
+    log,
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{App, given::given, paging};
 use crate::{
-    read_model::query::{self, After, LetterFilter},
-    view::letter::{Letter, LetterRow, OPEN, STATUSES},
+    intake::GROUP,
+    read_model::{
+        query::{self, After, LetterFilter},
+        reads::Reading,
+    },
+    view::letter::{DONE_STATUSES, Letter, LetterRow, OPEN, STATUSES},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -189,6 +195,36 @@ pub(super) async fn get(
     WholeLetterBody::of(&row).map(Json).ok_or_else(|| unknown(id))
 }
 
+/// What waits behind a dead letter, as its owner says
+#[utoipa::path(get, path = "/dead-letters/{id}/followers", tag = "dead letters", params(("id" = Uuid, Path)),
+    responses((status = 200, body = FollowersBody), (status = 404, body = ProblemBody), (status = 503, body = ProblemBody)))]
+pub(super) async fn followers(
+    State(app): State<App>,
+    PathParam(LetterId(id)): PathParam<LetterId>,
+) -> Result<Json<FollowersBody>, Problem> {
+    let row = known(&app, id).await?;
+    match waiting(&app, &row).await? {
+        Ok(followers) => Ok(Json(followers)),
+        Err(why) => Err(Problem::unavailable(format!("what waits behind {id} is not known here: {why}"), 5)),
+    }
+}
+
+/// What waits behind a letter, or why that is not known here.
+pub(crate) async fn waiting(app: &App, row: &LetterRow) -> Result<Result<FollowersBody, String>, Problem> {
+    if DONE_STATUSES.contains(&row.status()) {
+        return Ok(Ok(FollowersBody::default()));
+    }
+    if row.letter.as_ref().is_none_or(|letter| letter.group != GROUP) {
+        return Ok(app.consumers.followers(row.id).await);
+    }
+    let id = row.id;
+    let ask =
+        move |mut connection: Reading| async move { log::followers(&mut connection, id, FIRST_MAX).await };
+    // One that it has published and does not have: the view was made anew in another database.
+    let followers = app.read(ask).await?;
+    Ok(followers.map(FollowersBody::from).ok_or_else(|| format!("the database of {GROUP} does not have it")))
+}
+
 /// Ask for a dead letter to be tried again, mended or as it was
 #[utoipa::path(post, path = "/dead-letters/{id}/redrive", tag = "dead letters", params(("id" = Uuid, Path)),
     request_body = RedriveBody,
@@ -266,18 +302,6 @@ pub(super) fn check_why(by: &str, reason: &str) -> Result<(), Problem> {
         }
     }
     Ok(())
-}
-
-/// The id of a letter in a path.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LetterId(pub Uuid);
-
-impl std::str::FromStr for LetterId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Uuid::try_parse(text).map(Self).map_err(|_| "is not a UUID".to_owned())
-    }
 }
 
 impl LetterBody {

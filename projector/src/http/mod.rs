@@ -76,6 +76,7 @@ fn others() -> OpenApiRouter<App> {
         .routes(routes!(bulk::preview))
         .routes(routes!(bulk::stop))
         .routes(routes!(send::send))
+        .routes(routes!(letters::followers))
         .routes(routes!(letters::redrive))
         .routes(routes!(letters::discard))
         .routes(routes!(projections::rebuild))

@@ -3,13 +3,11 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use shared::{
-    contract::{
-        Timestamp,
-        envelope::{Mode, decode, time_text},
-        ids::OrderId,
+    contract::{Timestamp, envelope::time_text, ids::OrderId},
+    http::{
+        LetterId, PathParam, Problem, Query,
+        followers::{FollowerBody, FollowersBody},
     },
-    http::{PathParam, Problem, Query},
-    log::HeldRow,
 };
 
 use super::{
@@ -22,15 +20,13 @@ use crate::{
     http::{
         App,
         bulk::{RunBody, standing},
-        letters::{LetterId, ListQuery, filter, known, listed, unknown},
+        letters::{ListQuery, filter, known, listed, unknown, waiting},
     },
-    intake::GROUP,
     read_model::{
-        followers::{Followers, followers},
         letter_groups::{LetterGroup, letter_groups},
         query,
     },
-    view::letter::{Header, LetterRow, OPEN, OPEN_STATUSES, STATUSES},
+    view::letter::{DONE_STATUSES, Header, LetterRow, OPEN, OPEN_STATUSES, STATUSES},
 };
 
 #[derive(Template)]
@@ -96,8 +92,8 @@ struct Screen {
     value: Value,
     headers: Vec<(String, String)>,
     is_open: bool,
-    /// `None` where another group has it, or nothing waits for it any more.
-    behind: Option<Behind>,
+    /// Or why it is not known here.
+    behind: Result<Behind, String>,
     is_done: bool,
 }
 
@@ -167,17 +163,7 @@ pub(super) async fn show(
             .map(|read| format!("/orders/{}", read.row.order_id)),
         Err(_) => None,
     };
-    let is_done = ["redriven", "discarded"].contains(&found.status());
-    let behind = match letter.group == GROUP && !is_done {
-        true => Some(
-            app.read(
-                move |mut connection| async move { followers(&mut connection, id, FOLLOWERS_SHOWN).await },
-            )
-            .await?
-            .into(),
-        ),
-        false => None,
-    };
+    let behind = waiting(&app, &found).await?;
     let header = |header: &Header| (header.name.clone(), header.text().unwrap_or_default());
     rendered(&Screen {
         frame: Frame::new(
@@ -198,21 +184,18 @@ pub(super) async fn show(
         value: Value::of(letter.value.as_deref(), &letter.message),
         headers: letter.headers.iter().map(header).collect(),
         is_open: OPEN_STATUSES.contains(&found.status()),
-        behind,
-        is_done,
+        behind: behind.map(Behind::from),
+        is_done: DONE_STATUSES.contains(&found.status()),
         row,
     })
 }
 
-impl From<Followers> for Behind {
-    fn from(Followers { messages, first }: Followers) -> Self {
-        let said = |row: &HeldRow| {
-            let raw = &row.held.raw;
-            let what = match decode(raw, Mode::Development) {
-                Ok(envelope) => text::event(&envelope.message_type),
-                Err(_) => "not readable".to_owned(),
-            };
-            (what, format!("{}[{}]@{}", raw.topic, raw.partition, raw.offset))
+impl From<FollowersBody> for Behind {
+    fn from(FollowersBody { messages, first }: FollowersBody) -> Self {
+        let said = |follower: &FollowerBody| {
+            let FollowerBody { message_type, topic, partition, offset } = follower;
+            let what = message_type.as_deref().map_or_else(|| "not readable".to_owned(), text::event);
+            (what, format!("{topic}[{partition}]@{offset}"))
         };
         Self { messages, first: first.iter().map(said).collect() }
     }
@@ -291,8 +274,6 @@ impl Row {
     }
 }
 
-/// Of what waits behind a letter.
-const FOLLOWERS_SHOWN: i64 = 20;
 /// Of a value on the screen.
 const CHARS_MAX: usize = 64 * 1024;
 

@@ -10,7 +10,6 @@ pub mod query;
 pub mod sales;
 pub mod pulse;
 pub mod letter_groups;
-pub mod followers;
 pub mod letter_bulk;
 pub mod second;
 pub mod compare;

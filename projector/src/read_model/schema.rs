@@ -42,9 +42,13 @@ pub async fn migrate_schema(url: &str, schema: &str) -> anyhow::Result<()> {
     );
     sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await?;
     connection.close().await?;
+    connect::migrate_with(&inside(url, schema), &MIGRATOR).await
+}
+
+/// The address at which the tables of `schema` are found, for whoever knows nothing of schemas.
+pub fn inside(url: &str, schema: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
-    let inside = format!("{url}{separator}options[search_path]={schema},public");
-    connect::migrate_with(&inside, &MIGRATOR).await
+    format!("{url}{separator}options[search_path]={schema},public")
 }
 
 /// A connection that finds the tables of `schema`, and behind them those in `public`.

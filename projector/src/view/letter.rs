@@ -68,6 +68,8 @@ pub const STATUSES: [&str; 5] = [DEAD, "redriven", "failed-again", "discarded", 
 pub const OPEN: &str = "open";
 /// Those. A parked one was redriven often enough.
 pub const OPEN_STATUSES: [&str; 2] = [DEAD, "failed-again"];
+/// Nothing waits behind those any more.
+pub const DONE_STATUSES: [&str; 2] = ["redriven", "discarded"];
 
 /// The longest that a writer of ours makes is an operator's reason (512 characters, of four bytes each at most) with the error
 /// of a redrive that failed behind it.

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use axum::{
-    Router,
+    Json, Router,
     body::{Body, to_bytes},
     http::{Request, header::ACCEPT},
     routing,
 };
-use projector::consumers::{Consumers, GROUPS};
+use projector::consumers::{AdminAddr, Consumers, GROUPS};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
@@ -20,6 +20,7 @@ use shared::{
 };
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+use uuid::Uuid;
 
 use crate::{
     http::{Api, orders},
@@ -69,11 +70,56 @@ async fn a_broker_that_is_away_is_said_soon_and_what_the_view_knows_is_told() {
     assert_eq!((told(3, "messages"), told(3, "partitions")), (json!(null), json!([])));
     assert!(consumers.recent().is_some());
     assert_eq!(body["silent"], json!([{"admin": silent, "why": "it does not answer"}]));
-    let request = Request::get("/consumers").header(ACCEPT, "text/html").body(Body::empty()).unwrap();
-    let html = router.oneshot(request).await.unwrap().into_body();
-    let html = String::from_utf8(to_bytes(html, 1 << 22).await.unwrap().to_vec()).unwrap();
+    let html = screen(router, "/consumers").await;
     assert!(html.contains(&format!("⚠ {silent} does not say how it stands: it does not answer")), "{html}");
     assert!(!html.contains(">not known here<"), "somebody was asked: {html}");
+}
+
+async fn screen(router: Router, address: &str) -> String {
+    let request = Request::get(address).header(ACCEPT, "text/html").body(Body::empty()).unwrap();
+    let html = router.oneshot(request).await.unwrap().into_body();
+    String::from_utf8(to_bytes(html, 1 << 22).await.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_letter_of_another_group_names_what_waits_behind_it_as_its_service_says() {
+    let mut api = Api::new().await;
+    take_all(&mut api.projection, place([letter(7, "key", "order-service", ("invalid-json", "f1"), 1.0)]))
+        .await;
+    let others = format!("/dead-letters/{}", Uuid::from_u128(7));
+    assert_eq!(api.get_once(&format!("{others}/followers")).await.0, 503);
+    assert_eq!(api.get_once(&format!("/dead-letters/{}/followers", Uuid::from_u128(8))).await.0, 404);
+    let told = [
+        Router::new(),
+        Router::new().route(
+            &format!("{others}/followers"),
+            routing::get(async || {
+                Json(json!({"messages": 21, "first": [
+                    {"message_type": "fulfil.payment.captured.v1", "topic": "payments.events", "partition": 2, "offset": 3},
+                    {"message_type": null, "topic": "inventory.events", "partition": 0, "offset": 9},
+                ]}))
+            }),
+        ),
+    ];
+    let mut admins = Vec::new();
+    for service in told {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        admins.push(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        tokio::spawn(async move { axum::serve(listener, service).await });
+    }
+    let named = |admins: &[AdminAddr]| Consumers::new(&BrokerSettings::new("127.0.0.1:1"), admins);
+    let router = api.router_with(|app| app.consumers = named(&admins));
+    let body = Api::get_from(&router, &format!("{others}/followers")).await;
+    assert_eq!((body.0, &body.1["messages"]), (200, &json!(21)), "{}", body.1);
+    let html = screen(router.clone(), &others).await;
+    assert!(html.contains("⏸ 21 of the same key"), "{html}");
+    assert!(html.contains("<li>payment captured <code class=\"dim\">payments.events[2]@3</code>"), "{html}");
+    assert!(html.contains("<li>not readable "), "{html}");
+    assert!(html.contains("And more."), "{html}");
+    let router = api.router_with(|app| app.consumers = named(&admins[..1]));
+    let (status, body) = Api::get_from(&router, &format!("{others}/followers")).await;
+    assert_eq!(status, 503);
+    assert!(body["detail"].as_str().unwrap().contains("SERVICE_ADMIN_URLS names none has it"), "{body}");
 }
 
 /// The broker in memory knows offsets and ends, and nothing of members.

@@ -9,7 +9,14 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode, header},
 };
-use shared::contract::envelope::Raw;
+use projector::read_model::schema;
+use serde_json::json;
+use shared::{
+    consumer::console,
+    contract::envelope::Raw,
+    http::{Readiness, admin},
+    telemetry::Metrics,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -189,7 +196,7 @@ async fn a_message_that_died_is_shown_as_it_is_wherever_it_came_from() {
 }
 
 #[tokio::test]
-async fn a_letter_names_what_waits_behind_it_as_far_as_this_database_knows() {
+async fn a_letter_of_ours_names_what_waits_behind_it() {
     let mut api = Api::new().await;
     take_all(
         &mut api.projection,
@@ -197,11 +204,10 @@ async fn a_letter_names_what_waits_behind_it_as_far_as_this_database_knows() {
     )
     .await;
     take_all(&mut api.projection, with_a_broken_confirmation().0).await;
-    let other = api.screen(&format!("/dead-letters/{}", Uuid::from_u128(7))).await;
-    assert!(
-        other.contains("Only the database of order-service knows. Where <code>fulfil dev up</code> runs it"),
-        "{other}"
-    );
+    let others = format!("/dead-letters/{}", Uuid::from_u128(7));
+    let unknown = api.screen(&others).await;
+    let why = "order-service knows, and does not say: SERVICE_ADMIN_URLS names no admin port of its service";
+    assert!(unknown.contains(why), "{unknown}");
     let stored = "select letter_id from dead_letter where holds_key is not null";
     let ours: Uuid = sqlx::query_scalar(stored).fetch_one(&mut api.database.connection).await.unwrap();
     let held = "select count(*) from held_message";
@@ -222,6 +228,13 @@ async fn a_letter_names_what_waits_behind_it_as_far_as_this_database_knows() {
     .await
     .unwrap();
     assert!(html.contains(&format!("order completed <code class=\"dim\">{first}</code>")), "{first}: {html}");
+    // Its admin port, which knows of no view, tells the same.
+    let url = schema::inside(&api.database.url, schema::SERVED);
+    let metrics = Metrics::new("projector", "test");
+    let admin = admin::routes("projector", "1", Readiness::new(&[]), metrics, console().0, &url);
+    let (status, told) = Api::get_from(&admin, &format!("/dead-letters/{ours}/followers")).await;
+    assert_eq!((status, &told["messages"]), (200, &json!(held)), "{told}");
+    assert_eq!(told["first"][0]["message_type"], "fulfil.order.completed.v1");
 }
 
 #[tokio::test]

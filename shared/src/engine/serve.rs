@@ -109,8 +109,14 @@ async fn serve<D: Decider>(
     let readiness = Readiness::new(&[DATABASE, KAFKA, LOG, PARTITIONS]);
     let admin = http::bind(settings.admin_addr).await?;
     let (console, operator) = console();
-    let admin_routes =
-        http::admin::routes(D::NAME, config::BUILD, readiness.clone(), metrics.clone(), console);
+    let admin_routes = http::admin::routes(
+        D::NAME,
+        config::BUILD,
+        readiness.clone(),
+        metrics.clone(),
+        console,
+        &settings.database_url,
+    );
     let admin_shutdown = shutdown.clone();
     tokio::spawn(async move { http::serve(admin, admin_routes, Default::default(), &admin_shutdown).await });
     // The port is taken before anything is waited for, so that a second copy is told at once.

@@ -1,5 +1,5 @@
 //! The admin port: whether the process lives, whether it is ready and what it lacks, its metrics and its build, and
-//! what an operator says to its consumer.
+//! what an operator says to its consumer; what waits behind its dead letters ([`super::followers`]).
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::watch, time::timeout};
 
-use super::{JsonOrNothing, Problem, problem::FieldError};
+use super::{JsonOrNothing, Problem, followers, problem::FieldError};
 use crate::{
     consumer::{
         Console,
@@ -69,6 +69,7 @@ pub fn routes(
     readiness: Readiness,
     metrics: Metrics,
     console: Console,
+    database_url: &str,
 ) -> Router {
     let routes = Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -76,7 +77,8 @@ pub fn routes(
         .route("/metrics", get(metrics_text).with_state(metrics))
         .route("/consumer", get(standing).with_state(console.clone()))
         .route("/consumer/resume", post(resume).with_state(console))
-        .route("/version", get(async move || Json(json!({"service": service, "version": build}))));
+        .route("/version", get(async move || Json(json!({"service": service, "version": build}))))
+        .merge(followers::routes(database_url));
     #[cfg(feature = "failpoints")]
     let routes = routes.merge(crate::failpoint::armed::routes());
     routes

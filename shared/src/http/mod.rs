@@ -11,13 +11,14 @@ pub mod token;
 pub mod observe;
 pub mod server;
 pub mod admin;
+pub mod followers;
 pub mod openapi;
 
 pub use admin::{Readiness, healthcheck};
 pub use body::{Json, JsonOrNothing};
 pub use observe::finish;
 pub use openapi::documented;
-pub use params::{IdempotencyKey, PathParam, Query};
+pub use params::{IdempotencyKey, LetterId, PathParam, Query};
 pub use problem::Problem;
 pub use server::{Limits, bind, serve};
 pub use token::Token;

@@ -7,6 +7,7 @@ use axum::{
     http::request::Parts,
 };
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::Problem;
 
@@ -17,6 +18,10 @@ pub struct PathParam<T>(pub T);
 /// The query, as a struct whose fields are its parameters.
 #[derive(Debug, Clone)]
 pub struct Query<T>(pub T);
+
+/// The id of a dead letter in a path.
+#[derive(Debug, Clone, Copy)]
+pub struct LetterId(pub Uuid);
 
 /// The header by which a client makes a repeat harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +43,14 @@ where
         // A route without a parameter is our mistake, not the client's.
         let (name, text) = params.iter().next().ok_or_else(Problem::internal)?;
         text.parse().map(Self).map_err(|wrong| Problem::unreadable(format!("/{name}"), wrong))
+    }
+}
+
+impl FromStr for LetterId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Uuid::try_parse(text).map(Self).map_err(|_| "is not a UUID".to_owned())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::system::{Order, System, record, structured, until};
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::contract::topics::Topic;
 
 const GROUP: &str = "order-service";
@@ -29,6 +29,28 @@ async fn an_impossible_event_holds_its_key_until_it_is_redriven_and_its_follower
         (system.held(GROUP, order.id).await >= 1).then_some(())
     })
     .await;
+    // Only order-service's database knows it, and the page names it.
+    let followers = format!("/dead-letters/{letter}/followers");
+    let told = until("the view to have the letter", Duration::from_secs(180), async || {
+        let told = system.get("projector", &followers).await;
+        (told.status != 404).then_some(told)
+    })
+    .await;
+    assert_eq!(told.status, 200, "{}", told.body);
+    let shown: Value =
+        serde_json::from_str(&system.cli(&["dlq", "show", &letter.to_string(), "--json"])).unwrap();
+    let waiting = shown["waiting"].as_array().unwrap();
+    assert_eq!(told.body["messages"], json!(waiting.len()), "{shown}");
+    let places = |list: &Value| -> Vec<[Value; 3]> {
+        let list = list.as_array().unwrap().iter();
+        list.map(|of| ["topic", "partition", "offset"].map(|name| of[name].clone())).collect()
+    };
+    assert_eq!(places(&told.body["first"]), places(&shown["waiting"]));
+    assert_eq!(told.body["first"][0]["message_type"], "fulfil.payment.authorized.v1");
+    let screen = format!("{}/dead-letters/{letter}", system.service("projector").http);
+    let screen = reqwest::Client::new().get(screen).header("accept", "text/html").send().await.unwrap();
+    assert!(screen.text().await.unwrap().contains("<li>payment authorized "));
+
     let other = Order::new(&sku, 1, 100);
     system.publish(vec![other.create()]).await;
     assert_eq!(system.end(other.id).await, "completed");

@@ -6,16 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use serde_json::json;
 use shared::{
     consumer::{Operator, Suspicion, console},
     contract::topics::Topic,
     failure::Brake,
     http::{Limits, Readiness, admin, healthcheck},
-    log::GivenUp,
+    log::{self, GivenUp},
     telemetry::Metrics,
-    testing::http::{Served, served},
+    testing::{
+        self,
+        http::{Served, served},
+    },
 };
+use uuid::Uuid;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
@@ -25,10 +30,15 @@ async fn admin() -> (Served, Readiness, Metrics) {
 }
 
 async fn operated() -> (Served, Readiness, Metrics, Operator) {
+    operated_on("postgres://127.0.0.1:1/nothing").await
+}
+
+async fn operated_on(database_url: &str) -> (Served, Readiness, Metrics, Operator) {
     let (readiness, metrics) =
         (Readiness::new(&["broker", "database"]), Metrics::new("order-service", "1.2.3"));
     let (console, operator) = console();
-    let routes = admin::routes("order-service", "1.2.3", readiness.clone(), metrics.clone(), console);
+    let routes =
+        admin::routes("order-service", "1.2.3", readiness.clone(), metrics.clone(), console, database_url);
     (served(routes, Limits::default()).await, readiness, metrics, operator)
 }
 
@@ -116,6 +126,21 @@ async fn an_operator_is_heard_by_the_loop_and_told_what_cannot_be() {
     assert_eq!((accepted.status, accepted.json()), (200, goes_on));
     let nothing = admin.send("POST", "/consumer/resume", &[], "").await;
     assert_eq!((nothing.status, nothing.json()), (200, json!({"paused": false, "accepted": []})));
+}
+
+#[tokio::test]
+async fn who_asks_what_waits_behind_a_letter_is_told_where_the_database_is_away_and_where_the_letter_is_anothers()
+ {
+    let path = format!("/dead-letters/{}/followers", Uuid::from_u128(7));
+    let (admin, ..) = operated().await;
+    let away = admin.get(&path).await;
+    assert_eq!((away.status, away.header("retry-after")), (503, Some("1")));
+    let url = testing::database().await;
+    log::connect::migrate(&url).await.unwrap();
+    let (admin, ..) = operated_on(&url).await;
+    let asked = join_all((0..20).map(|_| admin.get(&path))).await;
+    assert!(asked.iter().all(|reply| reply.status == 404), "{asked:?}");
+    assert_eq!(admin.get("/dead-letters/7/followers").await.status, 400);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What waits comes back byte for byte and in order, and begins to move when its stream begins.
 
 use shared::log::{
-    Begun, DoneTask, Held, HoldKind, KeyHeld, Letter, LetterChange, LetterRecord, LetterStatus, Stage,
+    Begun, DoneTask, Held, HeldRow, HoldKind, KeyHeld, Letter, LetterChange, LetterRecord, LetterStatus,
+    Stage,
 };
 
 use super::*;
@@ -146,6 +147,13 @@ async fn a_key_stands_as_its_letters_and_its_waiting_messages_say() {
     };
     let expected = [stands("a", 1, [1, 1, 0]), stands("b", 0, [0, 0, 2]), stands("c", 3, [0, 0, 0])];
     assert_eq!(log::held_keys(&mut connection, &[0, 1]).await.unwrap(), expected);
+    let mut behind = Vec::new();
+    for (id, first_max) in [(1, 9), (2, 1), (3, 9), (5, 9)] {
+        let followers = log::followers(&mut connection, Uuid::from_u128(id), first_max).await.unwrap();
+        let offsets = |row: &HeldRow| row.held.raw.offset;
+        behind.push(followers.map(|of| (of.messages, of.first.iter().map(offsets).collect::<Vec<_>>())));
+    }
+    assert_eq!(behind, [Some((2, vec![11, 12])), Some((2, vec![11])), Some((0, vec![])), None]);
 
     let changes = vec![status(1, LetterStatus::Redriven), status(3, LetterStatus::Redriven)];
     done(&mut connection, &Append { letters: changes, ..Append::default() }).await;
