@@ -1,10 +1,10 @@
 //! `fulfil order list`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
-use shared::contract::Timestamp;
+use shared::{config::duration, contract::Timestamp};
 
 use super::{Status, show::status_tone};
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   fulfil order list --open
+  fulfil order list --open --stage reserved --older-than 5m
   fulfil order list --status cancelled --since 2026-11-24T10:00:00Z
   fulfil order list --sku SKU-1 --json")]
 pub(super) struct ListArgs {
@@ -35,6 +36,12 @@ pub(super) struct ListArgs {
     /// Only orders created since, such as 2026-11-24T10:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
+    /// Only orders that came so far and no further
+    #[arg(long, value_parser = ["created", "reserved", "authorized", "confirmed", "completed"])]
+    stage: Option<String>,
+    /// Only orders created longer ago, such as 5m
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    older_than: Option<Duration>,
     /// At most so many
     #[arg(short, long, default_value_t = 50)]
     num: usize,
@@ -99,6 +106,8 @@ async fn load(args: &ListArgs, place: &Place) -> anyhow::Result<Vec<Value>> {
         ("open", if args.open { "true".to_owned() } else { String::new() }),
         ("user_id", args.user.clone().unwrap_or_default()),
         ("sku", args.sku.clone().unwrap_or_default()),
+        ("stage", args.stage.clone().unwrap_or_default()),
+        ("older_than", args.older_than.map(|age| format!("{}ms", age.as_millis())).unwrap_or_default()),
         ("since", args.since.map(shared::contract::envelope::time_text).unwrap_or_default()),
     ];
     service::list(&format!("{}/orders", place.projector), "orders", &query, args.num).await

@@ -1,9 +1,12 @@
 //! Orders: one, many, and the story of one.
 
+use std::time::SystemTime;
+
 use axum::{extract::State, http::HeaderMap, response::Response};
 use chrono::DateTime;
 use serde::Deserialize;
 use shared::{
+    config::duration,
     contract::{
         Timestamp,
         ids::{OrderId, Sku, StreamName, UserId},
@@ -11,6 +14,7 @@ use shared::{
     http::{PathParam, Problem, Query, Token, problem::ProblemBody},
 };
 use utoipa::IntoParams;
+use uuid::Uuid;
 
 use super::{
     App,
@@ -21,9 +25,13 @@ use super::{
     wait,
 };
 use crate::{
-    read_model::query::{self, After, OrderFilter, Read},
+    read_model::{
+        query::{self, After, OrderFilter, Read},
+        reached::reached,
+    },
     view::{
         awaiting::awaiting,
+        funnel::{STEPS, Step},
         order::{OrderRow, STATUSES},
         past::{Past, pasts},
         timeline::{Entry, Told, story},
@@ -67,6 +75,13 @@ pub(crate) struct ListQuery {
     /// Created then or later, RFC 3339.
     #[serde(default, deserialize_with = "given")]
     pub since: Option<String>,
+    /// Only those that came so far and no further: created, reserved, authorized, confirmed or completed. Of a page, so many
+    /// are looked at; it can have fewer rows than `limit`, or none, and a `next`.
+    #[serde(default, deserialize_with = "given")]
+    pub stage: Option<String>,
+    /// Created longer ago than that: 30s, 5m, 2h.
+    #[serde(default, deserialize_with = "given")]
+    pub older_than: Option<String>,
     #[param(minimum = 1, maximum = 500)]
     pub limit: Option<i64>,
     /// `next` of the page before.
@@ -140,7 +155,8 @@ pub(crate) async fn listed(
     asked: ListQuery,
 ) -> Result<(Vec<Read<OrderRow>>, Option<String>), Problem> {
     let limit = paging::limit(asked.limit)?;
-    let after = paging::read(asked.cursor.as_deref())?;
+    let older = asked.older_than.as_deref().map(older_than).transpose()?;
+    let after = paging::read(asked.cursor.as_deref())?.or(older);
     if asked.status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
         return Err(Problem::unreadable("/status", format!("is none of {}", STATUSES.join(", "))));
     }
@@ -150,16 +166,34 @@ pub(crate) async fn listed(
         user_id: asked.user_id.map(|user_id| user_id.to_string()),
         sku: asked.sku.map(|sku| sku.to_string()),
         since: asked.since.as_deref().map(since).transpose()?,
+        step: asked.stage.as_deref().map(step).transpose()?,
     };
+    if let Some(step) = filter.step {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let found = app.read(move |mut connection| async move {
+            reached(&mut connection, &filter, step, after, limit).await
+        });
+        let (rows, next) = found.await?;
+        return Ok((rows, next.map(paging::write)));
+    }
     let rows =
         app.read(move |mut connection| async move {
             query::orders(&mut connection, &filter, after, limit + 1).await
         })
         .await?;
-    Ok(paging::cut(rows, limit, |read: &Read<OrderRow>| {
-        let time = read.row.order.state.as_ref()?.created_at;
-        Some(paging::write(After { time, id: read.row.order_id.uuid() }))
-    }))
+    Ok(paging::cut(rows, limit, |read: &Read<OrderRow>| After::of(&read.row).map(paging::write)))
+}
+
+fn step(text: &str) -> Result<Step, Problem> {
+    let found = STEPS.into_iter().find(|step| step.name() == text);
+    let names = || STEPS.map(Step::name).join(", ");
+    found.ok_or_else(|| Problem::unreadable("/stage", format!("is none of {}", names())))
+}
+
+/// The place behind all that are younger.
+fn older_than(text: &str) -> Result<After, Problem> {
+    let age = duration::parse(text).map_err(|wrong| Problem::unreadable("/older_than", wrong))?;
+    Ok(After { time: Timestamp::from(SystemTime::now() - age), id: Uuid::max() })
 }
 
 /// Every event of an order over all topics

@@ -21,9 +21,13 @@ use crate::{
         App,
         orders::{ListQuery, listed},
     },
-    read_model::query::{self, Read},
+    read_model::{
+        query::{self, Read},
+        reached::LOOKED_AT_MAX,
+    },
     view::{
         awaiting::awaiting,
+        funnel::STEPS,
         order::{OrderRow, STATUSES, Stage, reason_name},
     },
 };
@@ -41,6 +45,7 @@ struct Orders {
     rows: Vec<Row>,
     /// The address of the next page.
     next: Option<String>,
+    looked_at_max: i64,
 }
 
 /// What the form shows.
@@ -49,7 +54,9 @@ struct Filter {
     open: bool,
     user_id: String,
     sku: String,
+    stage: String,
     since: String,
+    older_than: String,
 }
 
 pub(super) struct Row {
@@ -88,6 +95,7 @@ pub(super) async fn show(
         next: next
             .map(|next| format!("{address}{}cursor={next}", if address.contains('?') { '&' } else { '?' })),
         filter,
+        looked_at_max: LOOKED_AT_MAX,
     })
 }
 
@@ -141,7 +149,9 @@ impl Filter {
             open: asked.open == Some(true),
             user_id: asked.user_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             sku: asked.sku.as_ref().map(ToString::to_string).unwrap_or_default(),
+            stage: asked.stage.clone().unwrap_or_default(),
             since: asked.since.clone().unwrap_or_default(),
+            older_than: asked.older_than.clone().unwrap_or_default(),
         }
     }
 
@@ -149,10 +159,18 @@ impl Filter {
         self.status == status
     }
 
-    fn pairs(&self) -> [(&str, &str); 5] {
+    fn pairs(&self) -> [(&str, &str); 7] {
         let open = if self.open { "true" } else { "" };
-        let Self { status, user_id, sku, since, .. } = self;
-        [("status", status), ("open", open), ("user_id", user_id), ("sku", sku), ("since", since)]
+        let Self { status, user_id, sku, stage, since, older_than, .. } = self;
+        [
+            ("status", status),
+            ("stage", stage),
+            ("open", open),
+            ("user_id", user_id),
+            ("sku", sku),
+            ("since", since),
+            ("older_than", older_than),
+        ]
     }
 
     fn address(&self) -> String {
@@ -166,6 +184,7 @@ impl Filter {
         let flag = |(name, value): &(&str, &str)| match *name {
             "user_id" => format!(" --user {}", text::shell(value)),
             "open" => " --open".to_owned(),
+            "older_than" => format!(" --older-than {}", text::shell(value)),
             name => format!(" --{name} {}", text::shell(value)),
         };
         let flags: String = self.pairs().iter().filter(|(_, value)| !value.is_empty()).map(flag).collect();
@@ -235,9 +254,14 @@ mod tests {
             open: true,
             user_id: "a&b".into(),
             sku: String::new(),
+            stage: "reserved".into(),
             since: String::new(),
+            older_than: "5m".into(),
         };
-        assert_eq!(filter.address(), "/orders?status=created&open=true&user_id=a%26b");
-        assert_eq!(filter.command(), "fulfil order list --status created --open --user 'a&b'");
+        let address = "/orders?status=created&stage=reserved&open=true&user_id=a%26b&older_than=5m";
+        assert_eq!(filter.address(), address);
+        let command =
+            "fulfil order list --status created --stage reserved --open --user 'a&b' --older-than 5m";
+        assert_eq!(filter.command(), command);
     }
 }

@@ -7,6 +7,7 @@ pub mod load;
 pub mod whole;
 pub mod write;
 pub mod query;
+pub mod reached;
 pub mod sales;
 pub mod pulse;
 pub mod letter_groups;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::load::{damage, order_id};
 use crate::view::{
+    funnel::Step,
     letter::{self, LetterRow},
     order::{OPEN, OrderRow, STATUSES},
     stock::StockRow,
@@ -33,6 +34,13 @@ pub struct After {
     pub id: Uuid,
 }
 
+impl After {
+    /// `None` where an order's creation is not known.
+    pub fn of(row: &OrderRow) -> Option<Self> {
+        Some(Self { time: row.order.state.as_ref()?.created_at, id: row.order_id.uuid() })
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct OrderFilter {
     pub status: Option<String>,
@@ -42,6 +50,8 @@ pub struct OrderFilter {
     pub sku: Option<String>,
     /// Created then or later.
     pub since: Option<Timestamp>,
+    /// Only with a status that orders have which came so far and no further: more is said by their state ([`super::reached`]).
+    pub step: Option<Step>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -116,6 +126,7 @@ pub async fn orders(
     let is_asked = |status: &&str| {
         filter.status.as_deref().is_none_or(|asked| asked == *status)
             && (!filter.is_open || OPEN.contains(status))
+            && filter.step.is_none_or(|step| step.statuses().contains(status))
     };
     let statuses: Vec<&str> = STATUSES.into_iter().filter(is_asked).collect();
     let rows = sqlx::query_as(query)

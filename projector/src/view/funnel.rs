@@ -12,6 +12,20 @@ use super::{
     stock::Reservation,
 };
 
+/// How far an order came, whether it was lost there or goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    Created,
+    Reserved,
+    Authorized,
+    Confirmed,
+    Completed,
+}
+
+/// All, in their order.
+pub const STEPS: [Step; 5] =
+    [Step::Created, Step::Reserved, Step::Authorized, Step::Confirmed, Step::Completed];
+
 /// Each figure counts orders that came at least that far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Funnel {
@@ -47,27 +61,59 @@ impl Lost {
     }
 }
 
+impl Step {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Reserved => "reserved",
+            Self::Authorized => "authorized",
+            Self::Confirmed => "confirmed",
+            Self::Completed => "completed",
+        }
+    }
+
+    /// Of orders that came so far and no further.
+    pub fn statuses(self) -> &'static [&'static str] {
+        match self {
+            Self::Created | Self::Reserved | Self::Authorized => &["created", "cancelled", "settled"],
+            Self::Confirmed => &["confirmed", "cancelled", "settled"],
+            Self::Completed => &["completed"],
+        }
+    }
+
+    /// `None` where only the reservation or the payment is known.
+    pub fn of(row: &OrderRow) -> Option<Self> {
+        let order = row.order.state.as_ref()?;
+        let is_confirmed = match &order.stage {
+            Stage::Completed { .. } => return Some(Self::Completed),
+            Stage::Confirmed { .. } => true,
+            Stage::Cancelled { cancellation, .. } | Stage::Settled { cancellation, .. } => {
+                cancellation.from == CancelStage::Confirmed
+            }
+            Stage::Created => false,
+        };
+        Some(if is_confirmed {
+            Self::Confirmed
+        } else if row.payment.state.as_ref().is_some_and(|payment| was_authorized(payment.status)) {
+            Self::Authorized
+        } else if row.reservation.state.as_ref().is_some_and(was_reserved) {
+            Self::Reserved
+        } else {
+            Self::Created
+        })
+    }
+}
+
 impl Funnel {
     /// Rows of which only the reservation or the payment is known are left out.
     pub fn of<'a>(rows: impl IntoIterator<Item = &'a OrderRow>) -> Self {
         let mut funnel = Self::default();
-        for row in rows {
-            let Some(order) = &row.order.state else { continue };
-            let is_confirmed = match &order.stage {
-                Stage::Confirmed { .. } | Stage::Completed { .. } => true,
-                Stage::Cancelled { cancellation, .. } | Stage::Settled { cancellation, .. } => {
-                    cancellation.from == CancelStage::Confirmed
-                }
-                Stage::Created => false,
-            };
-            let is_authorized = is_confirmed
-                || row.payment.state.as_ref().is_some_and(|payment| was_authorized(payment.status));
-            let is_reserved = is_authorized || row.reservation.state.as_ref().is_some_and(was_reserved);
+        for step in rows.into_iter().filter_map(Step::of) {
             funnel.created += 1;
-            funnel.reserved += i64::from(is_reserved);
-            funnel.authorized += i64::from(is_authorized);
-            funnel.confirmed += i64::from(is_confirmed);
-            funnel.completed += i64::from(matches!(order.stage, Stage::Completed { .. }));
+            funnel.reserved += i64::from(step >= Step::Reserved);
+            funnel.authorized += i64::from(step >= Step::Authorized);
+            funnel.confirmed += i64::from(step >= Step::Confirmed);
+            funnel.completed += i64::from(step == Step::Completed);
         }
         funnel
     }

@@ -13,7 +13,7 @@ use projector::{
     consumers::Consumers,
     http::{self, App, LAG_HEADER, Projections},
     project::Projection,
-    read_model::reads::Reads,
+    read_model::{reads::Reads, schema},
     view::awaiting::Limits,
 };
 use rdkafka::{
@@ -226,6 +226,8 @@ async fn every_answer_says_how_far_the_view_is_behind_and_what_is_not_there_is_a
         ("/orders?limit=0", "/limit"),
         ("/orders?cursor=x", "/cursor"),
         ("/orders?since=yesterday", "/since"),
+        ("/orders?stage=eaten", "/stage"),
+        ("/orders?older_than=5", "/older_than"),
         ("/stock/a%20b", "/sku"),
         ("/dead-letters/5", "/id"),
         ("/dead-letters?status=eaten", "/status"),
@@ -268,6 +270,17 @@ async fn lists_are_pages_newest_first_and_every_filter_keeps_to_them() {
         found(&format!("&since={since}&sku=SKU-3")).await,
         of(&|number| number >= 10 && number % 3 == 2)
     );
+    // Nothing was reserved for those that were out of stock; the open ones wait for the provider.
+    assert_eq!(found("&stage=created").await, of(&|number| number % 3 == 0));
+    assert_eq!(found("&stage=reserved&open=true").await, of(&|number| number % 3 == 1));
+    assert_eq!(found("&stage=reserved&status=settled").await, of(&|_| false));
+    assert_eq!(found("&stage=completed&sku=SKU-3").await, of(&|number| number % 3 == 2));
+    assert_eq!(found("&stage=authorized").await, of(&|_| false));
+    let young = "update order_view set created_at = now() where order_id = $1";
+    let mut connection = schema::connection(&api.database.url, "test", schema::SERVED).await.unwrap();
+    sqlx::query(young).bind(id(25).uuid()).execute(&mut connection).await.unwrap();
+    assert_eq!(found("&older_than=1h").await, of(&|number| number < 25));
+    assert_eq!(found("&older_than=1ms&status=completed").await, of(&|number| number % 3 == 2));
     assert_eq!(api.all_pages("/stock?limit=2", "stock", "sku").await, ["SKU-1", "SKU-2", "SKU-3"]);
 }
 
