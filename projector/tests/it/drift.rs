@@ -307,7 +307,15 @@ fn ends(broker: &BrokerSettings) -> Ends {
     let topics = [Topic::OrdersEvents, Topic::InventoryEvents, Topic::PaymentsEvents];
     let of_topic = |topic| (0..PARTITIONS).map(move |partition| (topic, partition));
     let places: Vec<_> = topics.into_iter().flat_map(of_topic).collect();
-    broker::spans(&consumer, &places, DEADLINE).unwrap()
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        // A topic that was just made has no leader for a moment.
+        match broker::spans(&consumer, &places, DEADLINE) {
+            Err(error) if Instant::now() > deadline => panic!("{error:#}"),
+            Err(_) => {}
+            Ok(ends) => return ends,
+        }
+    }
 }
 
 /// The first so many of these from there on.
