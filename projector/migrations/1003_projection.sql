@@ -37,3 +37,10 @@ create table drift (
   -- In words.
   what text not null
 );
+
+-- How many orders were open and overdue in each minute, as it was seen then.
+create table open_orders (
+  minute timestamptz primary key,
+  open bigint not null,
+  overdue bigint not null
+);

@@ -19,6 +19,7 @@ use crate::{
     project::lag::Lag,
     read_model::{
         drift,
+        open_orders::{self, OpenOrders},
         query::{self, Read},
         reads::Reads,
     },
@@ -70,17 +71,20 @@ pub async fn orders(reads: Reads, limits: Limits, metrics: Metrics, shutdown: Sh
 pub async fn count(reads: &Reads, limits: &Limits, metrics: &Metrics) -> Result<(), StoreError> {
     let mut connection = reads.take().await?;
     let counts: HashMap<String, i64> = query::count(&mut connection, &OPEN).await?.into_iter().collect();
-    let mut overdue = 0;
+    let (mut open_of_all, mut overdue) = (0, 0);
     for stage in OPEN {
         let open = counts.get(stage).copied().unwrap_or_default();
         metrics.saga_open.get_or_create(&StageLabel { stage }).set(open);
+        open_of_all += open;
         let oldest = query::oldest(&mut connection, stage, OVERDUE_MAX).await?;
         let is_overdue = |read: &&Read<OrderRow>| {
             read.row.order.state.as_ref().is_some_and(|order| limits.is_overdue(order, read.now))
         };
         overdue += oldest.iter().filter(is_overdue).count();
     }
-    metrics.saga_overdue.set(overdue as i64);
+    let overdue = overdue as i64;
+    metrics.saga_overdue.set(overdue);
+    open_orders::note(&mut connection, OpenOrders { open: open_of_all, overdue }).await?;
     metrics.view_drift_orders.set(drift::found(&mut connection).await?.len() as i64);
     Ok(())
 }

@@ -40,8 +40,8 @@ pub struct Said {
     /// Partitions that are not read, since messages are missing there.
     pub suspected: Vec<String>,
     pub held_keys: i64,
-    /// Of invariants, since it was started.
-    pub violations: i64,
+    /// Invariants, and how often each was violated since it was started.
+    pub violations: Vec<(String, i64)>,
 }
 
 #[derive(Deserialize)]
@@ -134,9 +134,14 @@ fn held_keys(metrics: &str) -> Option<i64> {
 }
 
 /// There is a line of each that was violated.
-fn violations(metrics: &str) -> i64 {
-    let lines = metrics.lines().filter(|line| line.starts_with(VIOLATIONS));
-    lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<i64>().ok()).sum()
+fn violations(metrics: &str) -> Vec<(String, i64)> {
+    let violation = |line: &str| {
+        let (labels, times) = line.strip_prefix(VIOLATIONS)?.rsplit_once("} ")?;
+        let times: i64 = times.trim().parse().ok().filter(|times| *times > 0)?;
+        let (_, rest) = labels.split_once("invariant=\"")?;
+        Some((rest.split_once('"')?.0.to_owned(), times))
+    };
+    metrics.lines().filter_map(violation).collect()
 }
 
 async fn get(admin: &AdminAddr, path: &str) -> anyhow::Result<String> {
@@ -214,7 +219,7 @@ fulfil_invariant_violations_total{invariant=\"a b\"} 1
             paused_ms: 5,
             suspected: vec!["lost".into()],
             held_keys: 3,
-            violations: 3,
+            violations: vec![("bug".into(), 2), ("a b".into(), 1)],
         };
         assert_eq!(processes[0], Process { admin: good.to_string(), said: Ok(said) });
         assert!(processes[1].said.is_err());

@@ -12,7 +12,10 @@ use std::{
 
 use futures_util::future::join_all;
 use shared::{broker::BrokerSettings, http::followers::FollowersBody};
-use tokio::{task::spawn_blocking, time::timeout_at};
+use tokio::{
+    task::spawn_blocking,
+    time::{timeout, timeout_at},
+};
 use uuid::Uuid;
 
 use crate::cached::Cached;
@@ -24,6 +27,8 @@ pub use kafka::{Group, Partition};
 pub const GROUPS: [&str; 4] = ["order-service", "inventory-service", "payment-service", "projector"];
 /// For all that is asked of the broker.
 const BROKER_ANSWERS_WITHIN: Duration = Duration::from_secs(4);
+/// For who shows it beside other things.
+const SOON: Duration = Duration::from_millis(300);
 /// After that.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
@@ -63,14 +68,15 @@ impl Consumers {
         }
     }
 
-    /// Without waiting: what is known, if anything is. Whoever asks sees to it that the next one finds it newer.
-    pub fn recent(&self) -> Option<Arc<Standing>> {
-        let (known, is_fresh) = self.seen.known();
-        if !is_fresh {
-            let again = self.clone();
-            tokio::spawn(async move { again.standing().await });
+    /// As it stands now where that is told soon, else as it was seen last.
+    pub async fn soon(&self) -> Option<Arc<Standing>> {
+        let all = self.clone();
+        // Looked at to its end, for the next who asks.
+        let looked = tokio::spawn(async move { all.standing().await });
+        match timeout(SOON, looked).await {
+            Ok(Ok(standing)) => Some(standing),
+            _ => self.seen.known().0,
         }
-        known
     }
 
     async fn look(&self) -> Standing {

@@ -2,7 +2,7 @@
 
 use super::{consumers::LAG_SECONDS_MAX, orders::pairs, text};
 use crate::{
-    consumers::Standing,
+    consumers::{Process, Standing},
     http::{App, overview::AlarmBody},
     read_model::{drift::Drifted, letter_groups::LetterGroup, query::Read},
     view::{
@@ -81,6 +81,12 @@ impl AlarmBody {
     pub(super) fn of_consumers(standing: &Standing) -> Vec<Self> {
         let alarm = |kind, what: String, why: String| Self { kind, what, why, address: "/consumers".into() };
         let mut alarms = Vec::new();
+        for Process { admin, said } in &standing.processes {
+            if let Err(why) = said {
+                let what = format!("the process at {admin} does not say how it stands");
+                alarms.push(alarm("no answer", what, why.clone()));
+            }
+        }
         let now_ms = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64);
         for group in &standing.groups {
             let behind =
@@ -98,16 +104,21 @@ impl AlarmBody {
             if said.held_keys > 0 && service != crate::intake::GROUP {
                 let why =
                     "messages wait behind a dead letter of the same order or sku, or for their cause".into();
-                alarms.push(alarm("held", format!("{} keys in {service}", text::count(said.held_keys)), why));
+                let keys = if said.held_keys == 1 { "key" } else { "keys" };
+                let query = pairs(&[("status", letter::OPEN), ("group", service)]);
+                alarms.push(Self {
+                    address: format!("/dead-letters?{query}"),
+                    ..alarm("held", format!("{} {keys} in {service}", text::count(said.held_keys)), why)
+                });
             }
             if said.paused_ms > 0 {
                 let why =
                     "over half of its last messages were poison: fulfil consumer resume lifts it".into();
                 alarms.push(alarm("paused", format!("{service} reads nothing"), why));
             }
-            if said.violations > 0 {
-                let why = "an event contradicts what must hold: its log says which".into();
-                let what = format!("{} times in {service}", text::count(said.violations));
+            for (invariant, times) in &said.violations {
+                let why = format!("an event contradicts it: {invariant}; the log of {service} says which");
+                let what = format!("{} times in {service}", text::count(*times));
                 alarms.push(alarm("invariant violated", what, why));
             }
             let missing = said.suspected.iter();
@@ -128,7 +139,7 @@ fn is_rising(trend: &[i64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consumers::{Group, Partition, Process, Said};
+    use crate::consumers::{Group, Partition, Said};
 
     #[test]
     fn letters_rise_where_there_are_twice_as_many_as_before() {
@@ -150,32 +161,34 @@ mod tests {
             member: None,
         };
         let group = |name, partition| Group { name, partitions: Some(vec![partition]), ..Group::default() };
-        let said = |service: &str, held_keys, paused_ms, violations, suspected: &[&str]| Process {
-            admin: "http://a:1".into(),
-            said: Ok(Said {
-                service: service.into(),
-                paused_ms,
-                suspected: suspected.iter().map(|why| (*why).to_owned()).collect(),
-                held_keys,
-                violations,
-            }),
-        };
+        let said =
+            |service: &str, held_keys, paused_ms, violations: &[(&str, i64)], suspected: &[&str]| Process {
+                admin: "http://a:1".into(),
+                said: Ok(Said {
+                    service: service.into(),
+                    paused_ms,
+                    suspected: suspected.iter().map(|why| (*why).to_owned()).collect(),
+                    held_keys,
+                    violations: violations.iter().map(|(name, times)| ((*name).to_owned(), *times)).collect(),
+                }),
+            };
         let groups = vec![
             group("order-service", partition(3, Some(0))),
             group("payment-service", partition(3, Some(i64::MAX))),
             group("projector", partition(10, Some(0))),
         ];
         let processes = vec![
-            said("order-service", 0, 0, 0, &[]),
-            said("payment-service", 2, 5, 1, &["lost"]),
+            said("order-service", 0, 0, &[], &[]),
+            said("payment-service", 2, 5, &[("no such stock", 1)], &["lost"]),
             // Its own are told by the view.
-            said("projector", 2, 0, 0, &[]),
+            said("projector", 2, 0, &[], &[]),
             Process { admin: "http://b:1".into(), said: Err("away".into()) },
         ];
         let alarms = AlarmBody::of_consumers(&Standing { broker: None, groups, processes });
         let kinds: Vec<&str> = alarms.iter().map(|alarm| alarm.kind).collect();
-        assert_eq!(kinds, ["lag", "held", "paused", "invariant violated", "messages missing"]);
-        assert!(alarms[0].why.starts_with("7 messages wait"), "{alarms:?}");
+        assert_eq!(kinds, ["no answer", "lag", "held", "paused", "invariant violated", "messages missing"]);
+        assert!(alarms[1].why.starts_with("7 messages wait"), "{alarms:?}");
+        assert!(alarms[4].why.contains("no such stock"), "{alarms:?}");
         let silent = vec![Group { name: "projector", ..Group::default() }];
         let away = Standing { broker: Some("away".into()), groups: silent, processes: Vec::new() };
         assert_eq!(AlarmBody::of_consumers(&away), []);

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, sync::Arc};
 use askama::Template;
 use axum::{extract::State, response::Response};
 use shared::{
-    contract::envelope::time_text,
+    contract::{Timestamp, envelope::time_text},
     http::{Problem, Query},
     log::StoreError,
 };
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     cached::Cached,
+    consumers::Standing,
     http::{
         App,
         overview::{AlarmBody, Over, OverviewBody, OverviewQuery, PartBody},
@@ -25,6 +26,7 @@ use crate::{
     read_model::{
         drift::{self, Drifted},
         letter_groups::{LetterGroup, letter_groups, open_by_group},
+        open_orders::{self, OpenOrders},
         pulse::{self, DAY, HOUR, Part, Span},
         query::{self, LetterFilter, OrderFilter, Read},
     },
@@ -62,7 +64,7 @@ struct Figure {
     note: String,
     is_bad: bool,
     address: &'static str,
-    /// Of the last hour; empty where it is not kept.
+    /// Of the last hour.
     points: String,
 }
 
@@ -85,6 +87,9 @@ struct Seen {
     /// Of what was asked for.
     parts: Vec<Part>,
     died: Vec<i64>,
+    /// Of the hour, and of what was asked for.
+    open_of_hour: Vec<Option<OpenOrders>>,
+    open_orders: Vec<Option<OpenOrders>>,
     open: i64,
     oldest: Vec<Read<OrderRow>>,
     newest: Vec<Read<OrderRow>>,
@@ -121,7 +126,8 @@ pub(super) async fn show(
     Query(OverviewQuery { over }): Query<OverviewQuery>,
 ) -> Result<Response, Problem> {
     let seen = app.overviews.seen(&app, over).await?;
-    let body = seen.body(&app, over);
+    let standing = app.consumers.soon().await;
+    let body = seen.body(&app, over, standing.as_deref());
     let frame = Frame::new(&app, "overview", "Overview", "fulfil order list --open");
     rendered(&Overview {
         figures: figures(&seen, &body),
@@ -138,7 +144,8 @@ pub(super) async fn show(
 
 /// The same for programs.
 pub(crate) async fn body(app: &App, over: Over) -> Result<OverviewBody, Problem> {
-    Ok(app.overviews.seen(app, over).await?.body(app, over))
+    let standing = app.consumers.soon().await;
+    Ok(app.overviews.seen(app, over).await?.body(app, over, standing.as_deref()))
 }
 
 impl Seen {
@@ -162,6 +169,8 @@ impl Seen {
             parts: if span == HOUR { hour.clone() } else { pulse::over(connection, span).await? },
             hour,
             died: pulse::died(connection, span).await?,
+            open_of_hour: open_orders::over(connection, HOUR).await?,
+            open_orders: open_orders::over(connection, span).await?,
             open: query::count(connection, &OPEN).await?.iter().map(|(_, orders)| orders).sum(),
             oldest,
             newest: query::orders(connection, &OrderFilter::default(), None, NEWEST_ORDERS).await?,
@@ -173,24 +182,25 @@ impl Seen {
         })
     }
 
-    fn body(&self, app: &App, over: Over) -> OverviewBody {
+    /// What stands still first, then what is late, then what died: of the last there may be many.
+    fn body(&self, app: &App, over: Over, standing: Option<&Standing>) -> OverviewBody {
         let late: Vec<AlarmBody> = self.oldest.iter().filter_map(|read| AlarmBody::late(app, read)).collect();
         let overdue = late.len();
-        let mut attention: Vec<AlarmBody> = self.groups.iter().take(SHOWN_MAX).map(AlarmBody::died).collect();
-        attention.extend(late.into_iter().take(SHOWN_MAX));
-        attention.extend(AlarmBody::behind(app.lag_ms()));
+        let mut attention: Vec<AlarmBody> = AlarmBody::behind(app.lag_ms()).into_iter().collect();
+        attention.extend(standing.map(AlarmBody::of_consumers).unwrap_or_default());
         attention.extend(AlarmBody::held(self.held));
         attention.extend(self.drift.iter().take(SHOWN_MAX).map(AlarmBody::drifted));
-        if let Some(standing) = app.consumers.recent() {
-            attention.extend(AlarmBody::of_consumers(&standing));
-        }
-        let part = |(part, died): (&Part, &i64)| PartBody {
+        attention.extend(late.into_iter().take(SHOWN_MAX));
+        attention.extend(self.groups.iter().take(SHOWN_MAX).map(AlarmBody::died));
+        let part = |((part, died), open): ((&Part, &i64), &Option<OpenOrders>)| PartBody {
             begins_at: time_text(part.begins_at),
             minutes: over.span().minutes,
             created: part.created,
             completed: part.completed,
             cancelled: part.cancelled,
             cancelled_percent: part.cancelled_percent(),
+            open: open.map(|seen| seen.open),
+            overdue: open.map(|seen| seen.overdue),
             dead_letters: *died,
             p50_ms: part.percentile_ms(0.5),
             p95_ms: part.percentile_ms(0.95),
@@ -204,7 +214,7 @@ impl Seen {
             funnel: Funnel::of(self.newest.iter().map(|read| &read.row)),
             lost: Lost::of(self.lost.iter().map(|read| &read.row)),
             over,
-            parts: self.parts.iter().zip(&self.died).map(part).collect(),
+            parts: self.parts.iter().zip(&self.died).zip(&self.open_orders).map(part).collect(),
         }
     }
 }
@@ -241,11 +251,16 @@ fn drawn(body: &OverviewBody, parts: &[Part]) -> Vec<Plot> {
     ]
 }
 
-fn figures(Seen { hour, groups, .. }: &Seen, body: &OverviewBody) -> Vec<Figure> {
+fn figures(Seen { hour, groups, open_of_hour, .. }: &Seen, body: &OverviewBody) -> Vec<Figure> {
     let created: Vec<Option<f64>> = hour.iter().map(|part| Some(part.created as f64)).collect();
     let p95: Vec<Option<f64>> = hour.iter().map(|part| part.percentile_ms(0.95)).collect();
     let died: Vec<i64> =
         (0..HOUR.parts).map(|part| groups.iter().filter_map(|group| group.trend.get(part)).sum()).collect();
+    let seen = |of: fn(&OpenOrders) -> i64| {
+        let values: Vec<_> =
+            open_of_hour.iter().map(|seen| seen.as_ref().map(|seen| of(seen) as f64)).collect();
+        spark::points(&values)
+    };
     let (dead, overdue) = (body.dead_letters, body.overdue);
     let newest = hour.last();
     let figure = |name, value: String| Figure {
@@ -265,7 +280,7 @@ fn figures(Seen { hour, groups, .. }: &Seen, body: &OverviewBody) -> Vec<Figure>
         Figure {
             note: format!("{} in the last hour", text::count(hour.iter().map(|part| part.created).sum())),
             points: spark::points(&created),
-            ..figure("orders in 5 min", text::count(newest.map_or(0, |part| part.created)))
+            ..figure("orders a minute", newest.map_or_else(String::new, a_minute))
         },
         Figure {
             note: format!("p50 {}", ms(p50)),
@@ -275,12 +290,14 @@ fn figures(Seen { hour, groups, .. }: &Seen, body: &OverviewBody) -> Vec<Figure>
         Figure {
             note: "not ended yet".into(),
             address: "/orders?open=true",
+            points: seen(|of| of.open),
             ..figure("open", text::count(body.open))
         },
         Figure {
             note: "past their limit".into(),
             is_bad: overdue > 0,
             address: "/orders?open=true",
+            points: seen(|of| of.overdue),
             ..figure("overdue", overdue_text)
         },
         Figure {
@@ -291,6 +308,15 @@ fn figures(Seen { hour, groups, .. }: &Seen, body: &OverviewBody) -> Vec<Figure>
             ..figure("dead letters", text::count(dead))
         },
     ]
+}
+
+/// Of a part that has not ended.
+fn a_minute(part: &Part) -> String {
+    let since = Timestamp::from(std::time::SystemTime::now()) - part.begins_at;
+    // A clock of the database that is ahead must not make many of few.
+    let minutes = (since.num_seconds() as f64 / 60.0).clamp(1.0, HOUR.minutes as f64);
+    let orders = part.created as f64 / minutes;
+    if orders < 10.0 { format!("{orders:.1}") } else { text::count(orders.round() as i64) }
 }
 
 fn steps(funnel: &Funnel) -> Vec<Step> {

@@ -10,6 +10,7 @@ pub mod query;
 pub mod reached;
 pub mod sales;
 pub mod pulse;
+pub mod open_orders;
 pub mod letter_groups;
 pub mod letter_bulk;
 pub mod second;

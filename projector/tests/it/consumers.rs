@@ -52,7 +52,7 @@ async fn a_broker_that_is_away_is_said_soon_and_what_the_view_knows_is_told() {
     let router = api.router_with(|app| app.consumers = consumers.clone());
 
     let asked = Instant::now();
-    assert!(consumers.recent().is_none(), "nobody waits for it");
+    assert!(consumers.soon().await.is_none(), "nobody waits for it");
     let ask = async || Api::get_from(&router, "/consumers").await;
     let (one, other) = tokio::join!(ask(), ask());
     assert!(asked.elapsed() < Duration::from_secs(20));
@@ -68,7 +68,7 @@ async fn a_broker_that_is_away_is_said_soon_and_what_the_view_knows_is_told() {
     // Of its own the projector knows without a port.
     assert_eq!((told(3, "held_keys"), told(3, "paused")), (json!(1), json!(null)));
     assert_eq!((told(3, "messages"), told(3, "partitions")), (json!(null), json!([])));
-    assert!(consumers.recent().is_some());
+    assert!(consumers.soon().await.is_some());
     assert_eq!(body["silent"], json!([{"admin": silent, "why": "it does not answer"}]));
     let html = screen(router, "/consumers").await;
     assert!(html.contains(&format!("⚠ {silent} does not say how it stands: it does not answer")), "{html}");

@@ -591,6 +591,7 @@ async fn migrations_run_again_and_beside_each_other() {
             "doubt",
             "drift",
             "held_message",
+            "open_orders",
             "order_sku",
             "order_view",
             "pace",

@@ -2,7 +2,15 @@
 
 use std::time::Duration;
 
-use projector::{read_model::reads::Reads, view::awaiting::Limits, watch};
+use projector::{
+    read_model::{
+        open_orders::{self, OpenOrders},
+        pulse::HOUR,
+        reads::Reads,
+    },
+    view::awaiting::Limits,
+    watch,
+};
 use shared::telemetry::{Metrics, metrics::Exposition};
 
 use crate::{
@@ -18,7 +26,7 @@ fn says(metrics: &Metrics, line: &str) {
 
 #[tokio::test]
 async fn orders_are_counted_while_they_are_open_and_timed_once_when_they_end() {
-    let database = Database::new().await;
+    let mut database = Database::new().await;
     let metrics = Metrics::new("projector", "test");
     let mut projection = database.projection_with(metrics.clone()).await;
     let messages = orders(&[
@@ -41,4 +49,12 @@ async fn orders_are_counted_while_they_are_open_and_timed_once_when_they_end() {
     says(&metrics, r#"fulfil_saga_open{stage="confirmed"} 0"#);
     // Its deadline was in 2023.
     says(&metrics, "fulfil_saga_overdue 1");
+    // Of a minute the last look stays, and it is told afterwards.
+    watch::count(&Reads::new(&database.url), &limits, &metrics).await.unwrap();
+    let seen = open_orders::over(&mut database.connection, HOUR).await.unwrap();
+    let told: Vec<OpenOrders> = seen.iter().flatten().copied().collect();
+    // The part may have ended meanwhile.
+    assert!(matches!(told.len(), 1 | 2), "{seen:?}");
+    assert!(told.iter().all(|seen| *seen == OpenOrders { open: 1, overdue: 1 }), "{seen:?}");
+    assert!(seen.last().unwrap().is_some() || seen[HOUR.parts - 2].is_some(), "{seen:?}");
 }
