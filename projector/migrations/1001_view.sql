@@ -131,6 +131,7 @@ create index dead_letter_view_by_time on dead_letter_view (failed_at, id) where 
 create index dead_letter_view_by_status on dead_letter_view (status, failed_at, id) where failed_at is not null;
 create index dead_letter_view_by_group on dead_letter_view ("group", failed_at, id) where failed_at is not null;
 create index dead_letter_view_by_code on dead_letter_view (code, failed_at, id) where failed_at is not null;
+create index dead_letter_view_by_fingerprint on dead_letter_view (fingerprint, failed_at, id) where failed_at is not null;
 
 -- The view's own, so that they go wherever it goes.
 create table position (like public.position including all);

@@ -25,7 +25,7 @@ pub(super) struct GroupsQuery {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GroupsBody {
-    /// At most 200.
+    /// At most 200, of the newest 20,000 letters that match.
     groups: Vec<GroupBody>,
 }
 

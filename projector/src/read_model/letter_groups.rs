@@ -9,6 +9,8 @@ use crate::view::letter::OPEN_STATUSES;
 
 /// More reasons than that nobody reads.
 pub const GROUPS_MAX: i64 = 200;
+/// Of those that match the newest so many are counted: a hundred thousand would take seconds, again and again.
+pub const LETTERS_MAX: i64 = 20_000;
 
 /// Letters with one fingerprint and code, of one consumer group.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -60,7 +62,7 @@ pub async fn open_by_group(connection: &mut PgConnection) -> Result<Vec<(String,
     Ok(counts.fetch_all(connection).await?)
 }
 
-/// Most letters that wait for somebody first; at most [`GROUPS_MAX`].
+/// Most letters that wait for somebody first; at most [`GROUPS_MAX`], of at most [`LETTERS_MAX`] letters.
 pub async fn letter_groups(
     connection: &mut PgConnection,
     filter: &LetterFilter,
@@ -71,6 +73,7 @@ pub async fn letter_groups(
         .bind(&filter.code)
         .bind(&filter.fingerprint)
         .bind(GROUPS_MAX)
+        .bind(LETTERS_MAX)
         .fetch_all(connection)
         .await?;
     Ok(groups)

@@ -31,6 +31,8 @@ from (
       and ($2::text is null or "group" = $2)
       and ($3::text is null or code = $3)
       and ($4::text is null or fingerprint = $4)
+    order by failed_at desc, id desc
+    limit $6
   ) as letter
   group by fingerprint, "group", code
   order by waiting desc, letters desc, last_failed_at desc, fingerprint, "group"

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use projector::{
     read_model::{
-        pulse,
+        letter_bulk, letter_groups, open_orders, pulse,
         query::{self, After, LetterFilter, OrderFilter},
+        reached::{LOOKED_AT_MAX, reached},
         sales, schema,
     },
-    view::{letter, order},
+    view::{funnel::STEPS, letter, order},
 };
 use shared::{
     contract::{Timestamp, ids::OrderId, money::Currency},
@@ -56,11 +57,15 @@ impl Asked {
     }
 
     async fn end(&mut self, begun: Instant, question: String) {
+        self.end_within(begun, question, LIMIT * READ_PER_ROW_MAX).await;
+    }
+
+    async fn end_within(&mut self, begun: Instant, question: String, rows_max: i64) {
         let took = begun.elapsed();
         let after = self.reads().await;
         sqlx::raw_sql("commit").execute(&mut self.connection).await.unwrap();
         let reads = Reads { scans: after.scans - self.before.scans, rows: after.rows - self.before.rows };
-        if reads.scans > 0 || reads.rows > LIMIT * READ_PER_ROW_MAX {
+        if reads.scans > 0 || reads.rows > rows_max {
             self.dear.push(format!("{question}: {reads:?} in {took:?}"));
         }
         self.slowest = self.slowest.clone().max((took, question));
@@ -98,12 +103,22 @@ async fn a_question_reads_little_more_of_a_large_view_than_it_answers() {
     ask_for_one(&mut asked, orders / 2).await;
     ask_for_orders(&mut asked, orders).await;
     ask_for_stock(&mut asked).await;
+    ask_for_steps(&mut asked).await;
     ask_for_letters(&mut asked).await;
+    ask_about_letters(&mut asked).await;
     ask_for_sales(&mut asked).await;
     let begun = asked.begin().await;
     let parts = pulse::over(&mut asked.connection, pulse::HOUR).await.unwrap();
     assert!(parts.iter().all(|part| part.created == 5 && part.took.len() == 15));
     asked.end(begun, "the last hour".to_owned()).await;
+    let begun = asked.begin().await;
+    let seen = open_orders::over(&mut asked.connection, pulse::HOUR).await.unwrap();
+    assert!(seen.iter().all(Option::is_some), "{seen:?}");
+    asked.end(begun, "how many were open in the last hour".to_owned()).await;
+    let begun = asked.begin().await;
+    let ids = query::ids(&mut asked.connection, letter_id(1), letter_id(orders), 2).await.unwrap();
+    assert_eq!(ids.len(), 2);
+    asked.end(begun, "ids that begin so".to_owned()).await;
     let (took, question) = &asked.slowest;
     println!("{orders} orders made in {filled:?}; the slowest took {took:?}: {question}");
     assert!(asked.dear.is_empty(), "of {orders} orders:\n{}", asked.dear.join("\n"));
@@ -156,6 +171,7 @@ async fn ask_for_orders(asked: &mut Asked, orders: i64) {
                             user_id: owned(user_id),
                             sku: owned(sku),
                             since,
+                            step: None,
                         };
                         let begun = asked.begin().await;
                         let rows = query::orders(&mut asked.connection, &filter, after, LIMIT).await.unwrap();
@@ -164,6 +180,21 @@ async fn ask_for_orders(asked: &mut Asked, orders: i64) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// How far orders came is in their state: so many are looked at and no more.
+async fn ask_for_steps(asked: &mut Asked) {
+    for step in STEPS {
+        for is_open in [false, true] {
+            let filter = OrderFilter { step: Some(step), is_open, ..OrderFilter::default() };
+            let begun = asked.begin().await;
+            let (rows, _) =
+                reached(&mut asked.connection, &filter, step, None, LIMIT as usize).await.unwrap();
+            let what = format!("{} orders that came as far as {step:?}", rows.len());
+            // Pages of each status that is asked for, of which one is taken.
+            asked.end_within(begun, what, LOOKED_AT_MAX * 10).await;
         }
     }
 }
@@ -197,6 +228,41 @@ async fn ask_for_letters(asked: &mut Asked) {
             }
         }
     }
+}
+
+/// Counted are those that match, and of many the newest.
+async fn ask_about_letters(asked: &mut Asked) {
+    for status in [None, Some(letter::OPEN), Some("discarded")] {
+        for fingerprint in [None, Some("aa"), Some("rare"), Some("never")] {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let filter = LetterFilter {
+                status: owned(status),
+                fingerprint: owned(fingerprint),
+                ..LetterFilter::default()
+            };
+            let few = [Some("rare"), Some("never")].contains(&fingerprint) || status == Some(letter::OPEN);
+            let most = if few { LIMIT * READ_PER_ROW_MAX } else { letter_groups::LETTERS_MAX * 3 };
+            let begun = asked.begin().await;
+            let groups = letter_groups::letter_groups(&mut asked.connection, &filter).await.unwrap();
+            asked.end_within(begun, format!("{} groups, {filter:?}", groups.len()), most).await;
+
+            let begun = asked.begin().await;
+            let rows = query::letters(&mut asked.connection, &filter, None, LIMIT).await.unwrap();
+            asked.end(begun, format!("{} letters, {filter:?}", rows.len())).await;
+
+            let begun = asked.begin().await;
+            let meant = letter_bulk::meant(&mut asked.connection, &filter, true, 20_000).await.unwrap();
+            asked.end(begun, format!("{} letters of a bulk run, {filter:?}", meant.len())).await;
+        }
+    }
+    let begun = asked.begin().await;
+    let open = letter_groups::open_by_group(&mut asked.connection).await.unwrap();
+    assert_eq!(open.iter().map(|(_, letters)| letters).sum::<i64>(), 30);
+    asked.end(begun, "open letters by group".to_owned()).await;
+
+    let begun = asked.begin().await;
+    pulse::died(&mut asked.connection, pulse::DAY).await.unwrap();
+    asked.end(begun, "when letters died".to_owned()).await;
 }
 
 async fn ask_for_sales(asked: &mut Asked) {
@@ -294,7 +360,7 @@ async fn fill(database: &mut Database, orders: i64) {
              select pg_temp.id_of(number), status, case when status <> 'dead' then pg_temp.time_of(number) end, 0, number,
                'somebody', 'seen', 0, case when number % 1000 = 0 then 'projector' else 'order-service' end,
                'orders.commands', 0, number, 'decode', case when number % 10007 = 0 then 'rare' else 'invalid-json' end,
-               'expected value', 'aa', pg_temp.time_of(number), 1, '1', 'key', 'value', '[]'
+               'expected value', case when number % 10007 = 0 then 'rare' else 'aa' end, pg_temp.time_of(number), 1, '1', 'key', 'value', '[]'
              from (
                select number, case when number > {LETTERS} - 30 then 'dead' else 'discarded' end as status
                from generate_series(1, {LETTERS}) as number
@@ -315,6 +381,10 @@ async fn fill(database: &mut Database, orders: i64) {
          select date_trunc('minute', now()) + number * interval '1 minute', counted, 1
          from generate_series(-20000, 60) as number
          cross join (select unnest(array[0, 1, 2]) union all select generate_series(105, 119)) as of (counted)"
+            .to_owned(),
+        "insert into open_orders
+         select date_trunc('minute', now()) + number * interval '1 minute', 1, 0
+         from generate_series(-20000, 60) as number"
             .to_owned(),
         "analyze".to_owned(),
     ] {
