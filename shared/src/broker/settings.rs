@@ -159,7 +159,11 @@ impl BrokerSettings {
             .set("partition.assignment.strategy", "range")
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "2000")
-            .set("max.poll.interval.ms", "120000");
+            .set("max.poll.interval.ms", "120000")
+            // Whatever an answer brings is unpacked at once, whatever waits already: a megabyte of each partition, the
+            // default, was half of a process's heap while it was behind. A batch that is larger comes whole all the same.
+            // Whoever reads all of a topic is a third faster with the default.
+            .set("fetch.message.max.bytes", "32768");
         self.finish(config)
     }
 
