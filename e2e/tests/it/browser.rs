@@ -345,6 +345,17 @@ impl Visit<'_> {
         self.says("main", "keeps up|following").await;
         self.click("[data-post$='/verify'] button").await;
         self.says("[data-post$='/verify'] output", "the two views say the same").await;
+        for (verb, served) in [("switch", "build "), ("rollback", "its first message on")] {
+            self.click(&format!("[data-post$='/{verb}'] button")).await;
+            self.says(&format!("[data-post$='/{verb}'] output"), "asked for").await;
+            let changed = async || {
+                let served_now = self.system.get("projector", "/projections").await.body;
+                (served_now["served"]["build"].is_string() == (verb == "switch")).then_some(())
+            };
+            until("the other view to serve", VIEW_LIMIT, changed).await;
+            self.open("/projections").await;
+            self.says("main", served).await;
+        }
         self.click("[data-post$='/drop'] button").await;
         self.says("[data-post$='/drop'] output", "asked for").await;
     }
