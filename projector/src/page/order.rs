@@ -27,6 +27,7 @@ use crate::{
         past::{Past, pasts},
         stock::Reservation,
         timeline::{Told, story},
+        why::{Why, why},
     },
 };
 
@@ -37,7 +38,7 @@ struct Screen {
     id: String,
     /// Null before order-service has told of it.
     head: Option<Head>,
-    /// Why, in one sentence; empty where nothing went wrong.
+    /// Why, in a few words; empty where all goes well, or did.
     why: String,
     awaited: Vec<Awaited>,
     lanes: Lanes,
@@ -129,7 +130,7 @@ pub(super) async fn show(
         frame: if stays { frame } else { frame.live(format!("/orders/{id}")) },
         id: id.to_string(),
         head: row.and_then(|row| Head::of(row, now)),
-        why: row.map(|row| why(row, &events)).unwrap_or_default(),
+        why: row.map(|row| said(&why(row, &told))).unwrap_or_default(),
         awaited: awaited.into_iter().map(|awaited| Awaited::of(&awaited, now)).collect(),
         lanes,
         events,
@@ -197,20 +198,22 @@ fn name_of(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(text::words)).unwrap_or_default()
 }
 
-/// The newest thing that went wrong, with what it says.
-fn why(row: &OrderRow, events: &[Event]) -> String {
-    let Some(order) = &row.order.state else { return String::new() };
-    let failure = events.iter().rev().find(|event| event.is_failure && !event.name.starts_with("order"));
-    let said = failure.map(|event| format!("{} told: {}. {}", event.service, event.name, event.what));
-    match (&order.stage, said) {
-        (Stage::Cancelled { cancellation, .. } | Stage::Settled { cancellation, .. }, said) => {
-            let note = cancellation.note.as_ref().map(|note| format!(" (“{note}”)")).unwrap_or_default();
-            let by = name_of(&cancellation.by);
-            let reason = text::words(reason_name(cancellation.reason));
-            format!("cancelled by the {by}: {reason}{note}. {}", said.unwrap_or_default())
-        }
-        (_, said) => said.unwrap_or_default(),
-    }
+/// As sentences.
+fn said(why: &Why<'_>) -> String {
+    let cancelled = why.cancellation.map(|cancellation| {
+        let (by, reason) = (name_of(&cancellation.by), text::words(reason_name(cancellation.reason)));
+        // Who cancels is the reason of most who do.
+        let reason = if reason == by { String::new() } else { format!(": {reason}") };
+        let note = cancellation.note.as_ref().map(|note| format!(" (“{note}”)")).unwrap_or_default();
+        format!("cancelled by the {by}{reason}{note}")
+    });
+    let told = why.cause.map(|Told { entry, .. }| {
+        let data: Value = serde_json::from_str(&entry.data).unwrap_or_default();
+        let what = Some(brief(&entry.event_type, &data)).filter(|what| !what.is_empty());
+        let what = what.map(|what| format!(": {what}")).unwrap_or_default();
+        format!("{} told: {}{what}", entry.service, text::event(&entry.event_type))
+    });
+    cancelled.into_iter().chain(told).collect::<Vec<_>>().join(". ")
 }
 
 impl Awaited {

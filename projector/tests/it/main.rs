@@ -21,3 +21,4 @@ mod send;
 mod sales;
 mod view;
 mod watch;
+mod why;
