@@ -9,6 +9,7 @@ use shared::{
 };
 
 use super::{
+    died::Died,
     lanes::{Lanes, Spot},
     layout::{Frame, rendered},
     orders::mark,
@@ -19,10 +20,11 @@ use super::{
 use crate::{
     http::{
         App,
-        orders::{PastQuery, past, told},
+        orders::{Known, PastQuery, known, past},
     },
     view::{
         awaiting::{Awaiting, awaiting},
+        letter::LetterRow,
         order::{Order, OrderRow, Stage, reason_name},
         past::{Past, pasts},
         stock::Reservation,
@@ -40,6 +42,7 @@ struct Screen {
     head: Option<Head>,
     /// Why, in a few words; empty where all goes well, or did.
     why: String,
+    died: Vec<Died>,
     awaited: Vec<Awaited>,
     lanes: Lanes,
     events: Vec<Event>,
@@ -69,6 +72,7 @@ struct Awaited {
     from: &'static str,
     until: String,
     is_overdue: bool,
+    held_behind: Option<Died>,
 }
 
 struct Event {
@@ -92,14 +96,15 @@ pub(super) async fn show(
     PathParam(id): PathParam<OrderId>,
     Query(asked): Query<PastQuery>,
 ) -> Result<Response, Problem> {
-    let (read, entries) = told(&app, id).await?;
+    let Known { read, entries, letters } = known(&app, id).await?;
     let now = read.as_ref().map_or_else(|| Timestamp::from(std::time::SystemTime::now()), |read| read.now);
     let row = read.as_ref().map(|read| &read.row);
     let awaited = row.map(|row| awaiting(row, &app.limits, now)).unwrap_or_default();
     let told = story(entries);
     let pasts: Vec<Past> = pasts(id, &told).collect();
     let events = events(&told, effects(&pasts), now);
-    let stays = asked.event.is_some() || row.is_none_or(OrderRow::has_ended);
+    let has_ended = letters.is_empty() && row.is_none_or(OrderRow::has_ended);
+    let stays = asked.event.is_some() || has_ended;
     let stood = match asked.event {
         Some(number) => Some(Stood::of(&past(id, &told, number)?, number, told.len())),
         None => None,
@@ -123,6 +128,7 @@ pub(super) async fn show(
     let title = format!("Order {}", text::short(&id.uuid()));
     let command = match asked.event {
         Some(number) => format!("fulfil order get {id} --event {number}"),
+        None if told.is_empty() => format!("fulfil dlq list --key {id}"),
         None => format!("fulfil order timeline {id}"),
     };
     let frame = Frame::new(&app, "orders", title, command);
@@ -131,7 +137,8 @@ pub(super) async fn show(
         id: id.to_string(),
         head: row.and_then(|row| Head::of(row, now)),
         why: row.map(|row| said(&why(row, &told))).unwrap_or_default(),
-        awaited: awaited.into_iter().map(|awaited| Awaited::of(&awaited, now)).collect(),
+        died: letters.iter().filter_map(|row| Died::of(row, now)).collect(),
+        awaited: awaited.into_iter().map(|awaited| Awaited::of(&awaited, &letters, now)).collect(),
         lanes,
         events,
         stood,
@@ -217,12 +224,13 @@ fn said(why: &Why<'_>) -> String {
 }
 
 impl Awaited {
-    fn of(awaiting: &Awaiting, now: Timestamp) -> Self {
+    fn of(awaiting: &Awaiting, letters: &[LetterRow], now: Timestamp) -> Self {
         Self {
             what: awaiting.what.replace('|', " or "),
             from: awaiting.from,
             until: awaiting.until.map(|until| text::from_now(until, now)).unwrap_or_default(),
             is_overdue: awaiting.overdue,
+            held_behind: awaiting.held_behind(letters).and_then(|row| Died::of(row, now)),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod sales;
 pub mod pulse;
 pub mod letter_groups;
 pub mod letter_bulk;
+pub mod order_letters;
 pub mod second;
 pub mod compare;
 pub mod drift;
