@@ -132,6 +132,9 @@ create index dead_letter_view_by_status on dead_letter_view (status, failed_at, 
 create index dead_letter_view_by_group on dead_letter_view ("group", failed_at, id) where failed_at is not null;
 create index dead_letter_view_by_code on dead_letter_view (code, failed_at, id) where failed_at is not null;
 create index dead_letter_view_by_fingerprint on dead_letter_view (fingerprint, failed_at, id) where failed_at is not null;
+-- What is to be decided about an order. Hashed, since a key can be longer than an entry of an ordered index may be.
+create index dead_letter_view_by_key on dead_letter_view using hash (key)
+where failed_at is not null and status not in ('redriven', 'discarded');
 
 -- The view's own, so that they go wherever it goes.
 create table position (like public.position including all);

@@ -7,6 +7,7 @@ mod resolve;
 mod show;
 mod list;
 mod timeline;
+mod held;
 mod watch;
 
 use std::process::ExitCode;

@@ -11,7 +11,7 @@ use shared::contract::{
     topics::Topic,
 };
 
-use super::{resolve, show};
+use super::{held, resolve};
 use crate::{
     exit::Exit,
     output::{Column, Output, Tone, clock, duration_ms},
@@ -46,10 +46,13 @@ pub(super) async fn run(args: TimelineArgs, place: &Place, output: Output) -> an
         Column::Left(""),
     ];
     output.table(&columns, rows);
-    let now = chrono::Utc::now();
-    for awaited in timeline["awaiting"].as_array().into_iter().flatten() {
-        output.line(&output.paint(Tone::Warn, &format!("awaiting {}", show::awaiting(awaited, now))));
+    if timeline["status"].is_null() {
+        output.line(&output.paint(Tone::Warn, "order-service has not told of this order"));
     }
+    let now = chrono::Utc::now();
+    let letters = &timeline["dead_letters"];
+    held::show_letters(letters, now, output);
+    held::show_awaiting(&timeline["awaiting"], letters, now, output);
     Ok(Exit::Done.into())
 }
 

@@ -15,16 +15,20 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{resolve, show, timeline};
+use super::{held, resolve, show, timeline};
 use crate::{
     event::duration_arg,
     exit::{self, Exit, ended},
     kafka::{From, Heard, Reader},
-    output::{Output, Tone},
+    output::Output,
     place::Place,
     service,
     sighting::Sighting,
 };
+
+/// How often and how long the view is asked for a letter that was heard of, or for what became of it: no token names those.
+const LETTER_POLL: Duration = Duration::from_millis(200);
+const LETTER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The events of an order, each topic with the name of its streams.
 const STREAMS: [(Topic, &str); 3] = [
@@ -62,15 +66,30 @@ async fn follow(args: WatchArgs, place: &Place, output: Output) -> anyhow::Resul
     let until = args.timeout.map(|timeout| Instant::now() + timeout);
     // Before the first question, so that nothing comes unheard.
     let mut heard = open(order_id, place).await?;
-    let mut watch = Watch { order_id, place, output, shown: HashSet::new(), awaiting: Value::Null };
+    let mut watch =
+        Watch { order_id, place, output, shown: HashSet::new(), letters: json!([]), awaiting: Value::Null };
     watch.is_there().await?;
+    // Until then a letter that was heard of is looked for.
+    let mut letter_until = None;
     loop {
         let seen = watch.look().await?;
         if let Some(exit) = seen.end {
             return Ok(exit.into());
         }
+        if seen.letters_changed {
+            letter_until = None;
+        }
+        let again = Instant::now() + LETTER_POLL;
+        let letter_at = letter_until.filter(|until| again < *until).map(|_| again);
         let token = tokio::select! {
-            token = news(order_id, &mut heard) => token?,
+            news = news(order_id, &mut heard) => match news? {
+                News::Event(token) => token,
+                News::Letter => {
+                    letter_until = Some(Instant::now() + LETTER_LIMIT);
+                    None
+                }
+            },
+            () = at(letter_at) => None,
             // Somebody is late from now on.
             () = at(seen.late) => None,
             () = at(until) => {
@@ -88,8 +107,8 @@ async fn follow(args: WatchArgs, place: &Place, output: Output) -> anyhow::Resul
 async fn open(order_id: OrderId, place: &Place) -> anyhow::Result<mpsc::Receiver<Heard>> {
     let broker = place.broker.clone();
     let open = move || {
-        let mut places = Vec::with_capacity(STREAMS.len());
-        for (topic, _) in STREAMS {
+        let mut places = Vec::with_capacity(STREAMS.len() + 1);
+        for topic in STREAMS.map(|(topic, _)| topic).into_iter().chain([Topic::DeadLetters]) {
             let partitions =
                 shared::broker::topics::partitions_of(&broker, topic.name())?.ok_or_else(|| {
                     ended(Exit::NotFound, format!("there is no topic {topic}: fulfil topic ensure"))
@@ -101,8 +120,15 @@ async fn open(order_id: OrderId, place: &Place) -> anyhow::Result<mpsc::Receiver
     Ok(tokio::task::spawn_blocking(open).await??.follow())
 }
 
-/// Until there is an event of this order, and how far that is in its stream. One of nobody's stream has no token.
-async fn news(order_id: OrderId, heard: &mut mpsc::Receiver<Heard>) -> anyhow::Result<Option<String>> {
+enum News {
+    /// An event of the order, and how far that is in its stream. One of nobody's stream has no token.
+    Event(Option<String>),
+    /// A message with its key died, or something was done about one.
+    Letter,
+}
+
+async fn news(order_id: OrderId, heard: &mut mpsc::Receiver<Heard>) -> anyhow::Result<News> {
+    let id = order_id.to_string();
     loop {
         let sighting = match heard.recv().await {
             Some(Heard::Message(raw)) => Sighting::of(raw),
@@ -110,14 +136,20 @@ async fn news(order_id: OrderId, heard: &mut mpsc::Receiver<Heard>) -> anyhow::R
             Some(Heard::Failed(error)) => return Err(ended(Exit::Failed, error)),
             None => return Err(ended(Exit::Failed, "the reader stopped")),
         };
-        if sighting.order_id() != Some(&order_id.to_string()) {
+        if sighting.raw.topic == Topic::DeadLetters {
+            match sighting.key().is_some_and(|key| key == id) {
+                true => return Ok(News::Letter),
+                false => continue,
+            }
+        }
+        if sighting.order_id() != Some(&id) {
             continue;
         }
         let stream = STREAMS.iter().find(|(topic, _)| *topic == sighting.raw.topic);
         let sequence = sighting.envelope.as_ref().ok().and_then(|envelope| envelope.sequence);
-        return Ok(stream
-            .zip(sequence)
-            .map(|((_, stream), sequence)| format!("{stream}-{order_id}:{sequence}")));
+        let token =
+            stream.zip(sequence).map(|((_, stream), sequence)| format!("{stream}-{order_id}:{sequence}"));
+        return Ok(News::Event(token));
     }
 }
 
@@ -134,11 +166,13 @@ struct Watch<'a> {
     output: Output,
     /// Events, by their ids.
     shown: HashSet<String>,
+    letters: Value,
     awaiting: Value,
 }
 
 struct Seen {
     end: Option<Exit>,
+    letters_changed: bool,
     /// When the next of those that are awaited is late.
     late: Option<Instant>,
 }
@@ -149,6 +183,8 @@ impl Watch<'_> {
         let first = format!("order-{}:1", self.order_id);
         match self.ask(&first).await {
             Err(error) if exit::of(&error) == Exit::Waited => {
+                // Where all that came of it died, that is what the timeline says.
+                self.timeline().await?;
                 Err(ended(Exit::NotFound, format!("there is no order {}", self.order_id)))
             }
             asked => asked,
@@ -172,10 +208,13 @@ impl Watch<'_> {
         service::get::<Value>(&url, &[("after", token.to_owned())]).await.map(|_| ())
     }
 
+    async fn timeline(&self) -> anyhow::Result<Value> {
+        service::get(&format!("{}/orders/{}/timeline", self.place.projector, self.order_id), &[]).await
+    }
+
     /// Shows what is new.
     async fn look(&mut self) -> anyhow::Result<Seen> {
-        let url = format!("{}/orders/{}/timeline", self.place.projector, self.order_id);
-        let story: Value = service::get(&url, &[]).await?;
+        let story = self.timeline().await?;
         for event in story["events"].as_array().into_iter().flatten() {
             if !self.shown.insert(event["event_id"].as_str().unwrap_or_default().to_owned()) {
                 continue;
@@ -186,6 +225,7 @@ impl Watch<'_> {
             }
         }
         let now = chrono::Utc::now();
+        let letters_changed = self.show_letters(&story["dead_letters"], now)?;
         let late = self.show_awaiting(&story["awaiting"], now)?;
         let end = match story["status"].as_str() {
             Some("completed") => Some(Exit::Done),
@@ -201,7 +241,20 @@ impl Watch<'_> {
                 }
             }
         }
-        Ok(Seen { end, late })
+        Ok(Seen { end, letters_changed, late })
+    }
+
+    /// Where others are to be decided about than before.
+    fn show_letters(&mut self, letters: &Value, now: Timestamp) -> anyhow::Result<bool> {
+        let changed = self.letters != *letters;
+        if changed {
+            self.letters = letters.clone();
+            match self.output.json {
+                true => self.output.object(&json!({"dead_letters": letters}))?,
+                false => held::show_letters(letters, now, self.output),
+            }
+        }
+        Ok(changed)
     }
 
     /// Where it is something else than before, or late now.
@@ -212,10 +265,7 @@ impl Watch<'_> {
             if self.output.json {
                 self.output.object(&json!({"awaiting": awaiting}))?;
             } else {
-                for awaited in all() {
-                    let line = format!("awaiting {}", show::awaiting(awaited, now));
-                    self.output.line(&self.output.paint(Tone::Warn, &line));
-                }
+                held::show_awaiting(awaiting, &self.letters, now, self.output);
             }
         }
         let until = all().filter_map(|awaited| awaited["until"].as_str()?.parse::<Timestamp>().ok());

@@ -102,11 +102,36 @@ fn the_story_of_an_order_is_told_line_by_line() {
         "time": "2026-11-24T10:00:00Z", "latency_ms": 12, "data": {"order_id": ORDER},
     });
     let awaited = json!({"what": "StockCommitted", "from": "inventory-service", "until": null});
-    let (url, _) = answering(vec![(200, json!({"events": [event], "awaiting": [awaited]}))]);
+    let story = |letters: Value, awaited: Value| {
+        let status = "confirmed";
+        (200, json!({"status": status, "events": [event], "dead_letters": letters, "awaiting": [awaited]}))
+    };
+    let (url, _) = answering(vec![story(json!([]), awaited.clone())]);
     let told = fulfil(&["order", "timeline", ORDER, "--projector", &url]);
     let told = lines(&told);
     assert!(told[0].contains("\torder-service\torder.confirmed\t12 ms"), "{told:?}");
     assert_eq!(told[1], "awaiting StockCommitted from inventory-service");
+
+    // What it waits behind is named, and what is to be done about that.
+    let id = "3f9d2c41-0d5c-5c0e-9a55-f0f111ed0001";
+    let letter = json!({
+        "id": id, "group": "inventory-service", "code": "contradiction", "message": "no state allows it",
+        "status": "dead", "failed_at": "2026-11-24T10:00:01Z", "holds": true,
+    });
+    let held =
+        json!({"what": "StockCommitted", "from": "inventory-service", "until": null, "held_behind": id});
+    let (url, _) = answering(vec![story(json!([letter]), held)]);
+    let ended = fulfil(&["order", "timeline", ORDER, "--projector", &url]);
+    let told = lines(&ended);
+    assert!(told[1].starts_with("dead letter 3f9d2c41 of inventory-service, dead, "), "{told:?}");
+    assert!(told[1].ends_with(": contradiction: no state allows it"), "{told:?}");
+    let behind = ", held behind dead letter 3f9d2c41 of inventory-service: contradiction";
+    assert_eq!(told[2], format!("awaiting StockCommitted from inventory-service{behind}"));
+    assert!(said(&ended).contains("fulfil dlq redrive 3f9d2c41 --reason"), "{}", said(&ended));
+
+    let (url, _) = answering(vec![(200, json!({"status": null, "events": [event], "awaiting": []}))]);
+    let told = fulfil(&["order", "timeline", ORDER, "--projector", &url]);
+    assert_eq!(lines(&told)[1], "order-service has not told of this order");
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::contract::{Timestamp, envelope::time_text, ids::OrderId};
+use shared::contract::{Timestamp, brief::cut, envelope::time_text, ids::OrderId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::view::{
     awaiting::{Awaiting, Limits, awaiting},
+    letter::LetterRow,
     order::{Order, OrderRow},
     payment::Payment,
     source::Source,
@@ -102,7 +103,36 @@ pub(super) struct TimelineBody {
     status: Option<&'static str>,
     /// Causes before their effects.
     events: Vec<EventBody>,
-    awaiting: Vec<AwaitingBody>,
+    /// With the order's id as key, of any group, that somebody has to decide about: at most 50, the first that died first.
+    dead_letters: Vec<OrderLetterBody>,
+    awaiting: Vec<HeldBody>,
+}
+
+/// What the order waits for, and the dead letter that it waits behind.
+#[derive(Debug, Serialize, ToSchema)]
+struct HeldBody {
+    #[serde(flatten)]
+    awaiting: AwaitingBody,
+    /// One of `dead_letters`; null where it is only awaited.
+    held_behind: Option<Uuid>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OrderLetterBody {
+    id: Uuid,
+    /// The consumer group that owns it.
+    #[schema(example = "order-service")]
+    group: String,
+    #[schema(example = "contradiction")]
+    code: String,
+    /// The beginning of it.
+    message: String,
+    /// dead, failed-again or parked
+    #[schema(example = "dead")]
+    status: String,
+    failed_at: String,
+    /// Whether what else its group hears of the order waits until it is redriven or discarded.
+    holds: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -181,14 +211,40 @@ impl OrderBody {
 }
 
 impl TimelineBody {
-    pub(super) fn of(id: OrderId, row: Option<&OrderRow>, awaiting: Vec<Awaiting>, story: Vec<Told>) -> Self {
+    pub(super) fn of(
+        id: OrderId,
+        row: Option<&OrderRow>,
+        awaiting: Vec<Awaiting>,
+        story: Vec<Told>,
+        letters: &[LetterRow],
+    ) -> Self {
         let order = row.and_then(|row| row.order.state.as_ref());
+        let held = |awaiting: Awaiting| HeldBody {
+            held_behind: awaiting.held_behind(letters).map(|row| row.id),
+            awaiting: awaiting.into(),
+        };
         Self {
             order_id: id.uuid(),
             status: order.map(|order| order.stage.status()),
             events: story.into_iter().map(EventBody::from).collect(),
-            awaiting: awaiting.into_iter().map(AwaitingBody::from).collect(),
+            dead_letters: letters.iter().filter_map(OrderLetterBody::of).collect(),
+            awaiting: awaiting.into_iter().map(held).collect(),
         }
+    }
+}
+
+impl OrderLetterBody {
+    fn of(row: &LetterRow) -> Option<Self> {
+        let letter = row.letter.as_ref()?;
+        Some(Self {
+            id: row.id,
+            group: letter.group.clone(),
+            code: letter.code.clone(),
+            message: cut(&letter.message),
+            status: row.status().to_owned(),
+            failed_at: time_text(letter.failed_at),
+            holds: letter.holds(),
+        })
     }
 }
 

@@ -26,17 +26,22 @@ use super::{
 };
 use crate::{
     read_model::{
+        order_letters::order_letters,
         query::{self, After, OrderFilter, Read},
         reached::reached,
     },
     view::{
         awaiting::awaiting,
         funnel::{STEPS, Step},
+        letter::{Letter, LetterRow},
         order::{OrderRow, STATUSES},
         past::{Past, pasts},
         timeline::{Entry, Told, story},
     },
 };
+
+/// Of dead letters in a refusal.
+const SAID_MAX: usize = 3;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -104,7 +109,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if let Some(event) = event {
-        let (_, entries) = told(&app, id).await?;
+        let Known { entries, .. } = told(&app, id).await?;
         let past = past(id, &story(entries), event)?;
         let body = OrderBody::of(&past.row, &app.limits, past.at);
         let nothing =
@@ -205,24 +210,50 @@ pub(super) async fn timeline(
     PathParam(id): PathParam<OrderId>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (read, entries) = told(&app, id).await?;
+    let Known { read, entries, letters } = told(&app, id).await?;
     let awaited = read.as_ref().map(|read| awaiting(&read.row, &app.limits, read.now)).unwrap_or_default();
     let row = read.as_ref().map(|read| &read.row);
-    tagged(&headers, &TimelineBody::of(id, row, awaited, story(entries)))
+    tagged(&headers, &TimelineBody::of(id, row, awaited, story(entries), &letters))
 }
 
-/// An order with its entries, of which there is one at least.
-pub(crate) async fn told(app: &App, id: OrderId) -> Result<(Option<Read<OrderRow>>, Vec<Entry>), Problem> {
-    let (read, entries) = app
+/// What is known of an order: an event or a letter at least.
+pub(crate) struct Known {
+    pub read: Option<Read<OrderRow>>,
+    pub entries: Vec<Entry>,
+    pub letters: Vec<LetterRow>,
+}
+
+pub(crate) async fn known(app: &App, id: OrderId) -> Result<Known, Problem> {
+    let known = app
         .read(move |mut connection| async move {
-            let read = query::order(&mut connection, id).await?;
-            Ok((read, query::timeline(&mut connection, id).await?))
+            Ok(Known {
+                read: query::order(&mut connection, id).await?,
+                entries: query::timeline(&mut connection, id).await?,
+                letters: order_letters(&mut connection, id).await?,
+            })
         })
         .await?;
-    if entries.is_empty() {
+    if known.entries.is_empty() && known.letters.is_empty() {
         return Err(Problem::not_found(format!("there is no event of order {id}")));
     }
-    Ok((read, entries))
+    Ok(known)
+}
+
+/// The same with an event at least. Where all that came of an order died, that is said.
+async fn told(app: &App, id: OrderId) -> Result<Known, Problem> {
+    let known = known(app, id).await?;
+    if known.entries.is_empty() {
+        let said = |row: &LetterRow| {
+            let Letter { group, code, .. } = row.letter.as_ref()?;
+            Some(format!("{} of {group}: {code}", row.id))
+        };
+        let letters: Vec<String> = known.letters.iter().filter_map(said).take(SAID_MAX).collect();
+        let letters = letters.join("; ");
+        let detail =
+            format!("there is no event of order {id}, but what died has its key: dead letter {letters}");
+        return Err(Problem::not_found(detail));
+    }
+    Ok(known)
 }
 
 /// After the event of that number.

@@ -11,6 +11,7 @@ mod orders;
 mod order;
 mod lanes;
 mod past;
+mod died;
 mod way;
 mod letters;
 mod stock;

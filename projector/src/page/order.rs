@@ -9,6 +9,7 @@ use shared::{
 };
 
 use super::{
+    died::Died,
     lanes::{Lanes, Spot},
     layout::{Frame, rendered},
     orders::mark,
@@ -19,14 +20,16 @@ use super::{
 use crate::{
     http::{
         App,
-        orders::{PastQuery, past, told},
+        orders::{Known, PastQuery, known, past},
     },
     view::{
         awaiting::{Awaiting, awaiting},
+        letter::LetterRow,
         order::{Order, OrderRow, Stage, reason_name},
         past::{Past, pasts},
         stock::Reservation,
         timeline::{Told, story},
+        why::{Why, why},
     },
 };
 
@@ -37,8 +40,9 @@ struct Screen {
     id: String,
     /// Null before order-service has told of it.
     head: Option<Head>,
-    /// Why, in one sentence; empty where nothing went wrong.
+    /// Why, in a few words; empty where all goes well, or did.
     why: String,
+    died: Vec<Died>,
     awaited: Vec<Awaited>,
     lanes: Lanes,
     events: Vec<Event>,
@@ -68,6 +72,7 @@ struct Awaited {
     from: &'static str,
     until: String,
     is_overdue: bool,
+    held_behind: Option<Died>,
 }
 
 struct Event {
@@ -91,14 +96,15 @@ pub(super) async fn show(
     PathParam(id): PathParam<OrderId>,
     Query(asked): Query<PastQuery>,
 ) -> Result<Response, Problem> {
-    let (read, entries) = told(&app, id).await?;
+    let Known { read, entries, letters } = known(&app, id).await?;
     let now = read.as_ref().map_or_else(|| Timestamp::from(std::time::SystemTime::now()), |read| read.now);
     let row = read.as_ref().map(|read| &read.row);
     let awaited = row.map(|row| awaiting(row, &app.limits, now)).unwrap_or_default();
     let told = story(entries);
     let pasts: Vec<Past> = pasts(id, &told).collect();
     let events = events(&told, effects(&pasts), now);
-    let stays = asked.event.is_some() || row.is_none_or(OrderRow::has_ended);
+    let has_ended = letters.is_empty() && row.is_none_or(OrderRow::has_ended);
+    let stays = asked.event.is_some() || has_ended;
     let stood = match asked.event {
         Some(number) => Some(Stood::of(&past(id, &told, number)?, number, told.len())),
         None => None,
@@ -122,6 +128,7 @@ pub(super) async fn show(
     let title = format!("Order {}", text::short(&id.uuid()));
     let command = match asked.event {
         Some(number) => format!("fulfil order get {id} --event {number}"),
+        None if told.is_empty() => format!("fulfil dlq list --key {id}"),
         None => format!("fulfil order timeline {id}"),
     };
     let frame = Frame::new(&app, "orders", title, command);
@@ -129,8 +136,9 @@ pub(super) async fn show(
         frame: if stays { frame } else { frame.live(format!("/orders/{id}")) },
         id: id.to_string(),
         head: row.and_then(|row| Head::of(row, now)),
-        why: row.map(|row| why(row, &events)).unwrap_or_default(),
-        awaited: awaited.into_iter().map(|awaited| Awaited::of(&awaited, now)).collect(),
+        why: row.map(|row| said(&why(row, &told))).unwrap_or_default(),
+        died: letters.iter().filter_map(|row| Died::of(row, now)).collect(),
+        awaited: awaited.into_iter().map(|awaited| Awaited::of(&awaited, &letters, now)).collect(),
         lanes,
         events,
         stood,
@@ -197,29 +205,32 @@ fn name_of(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(text::words)).unwrap_or_default()
 }
 
-/// The newest thing that went wrong, with what it says.
-fn why(row: &OrderRow, events: &[Event]) -> String {
-    let Some(order) = &row.order.state else { return String::new() };
-    let failure = events.iter().rev().find(|event| event.is_failure && !event.name.starts_with("order"));
-    let said = failure.map(|event| format!("{} told: {}. {}", event.service, event.name, event.what));
-    match (&order.stage, said) {
-        (Stage::Cancelled { cancellation, .. } | Stage::Settled { cancellation, .. }, said) => {
-            let note = cancellation.note.as_ref().map(|note| format!(" (“{note}”)")).unwrap_or_default();
-            let by = name_of(&cancellation.by);
-            let reason = text::words(reason_name(cancellation.reason));
-            format!("cancelled by the {by}: {reason}{note}. {}", said.unwrap_or_default())
-        }
-        (_, said) => said.unwrap_or_default(),
-    }
+/// As sentences.
+fn said(why: &Why<'_>) -> String {
+    let cancelled = why.cancellation.map(|cancellation| {
+        let (by, reason) = (name_of(&cancellation.by), text::words(reason_name(cancellation.reason)));
+        // Who cancels is the reason of most who do.
+        let reason = if reason == by { String::new() } else { format!(": {reason}") };
+        let note = cancellation.note.as_ref().map(|note| format!(" (“{note}”)")).unwrap_or_default();
+        format!("cancelled by the {by}{reason}{note}")
+    });
+    let told = why.cause.map(|Told { entry, .. }| {
+        let data: Value = serde_json::from_str(&entry.data).unwrap_or_default();
+        let what = Some(brief(&entry.event_type, &data)).filter(|what| !what.is_empty());
+        let what = what.map(|what| format!(": {what}")).unwrap_or_default();
+        format!("{} told: {}{what}", entry.service, text::event(&entry.event_type))
+    });
+    cancelled.into_iter().chain(told).collect::<Vec<_>>().join(". ")
 }
 
 impl Awaited {
-    fn of(awaiting: &Awaiting, now: Timestamp) -> Self {
+    fn of(awaiting: &Awaiting, letters: &[LetterRow], now: Timestamp) -> Self {
         Self {
             what: awaiting.what.replace('|', " or "),
             from: awaiting.from,
             until: awaiting.until.map(|until| text::from_now(until, now)).unwrap_or_default(),
             is_overdue: awaiting.overdue,
+            held_behind: awaiting.held_behind(letters).and_then(|row| Died::of(row, now)),
         }
     }
 }

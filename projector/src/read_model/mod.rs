@@ -13,6 +13,7 @@ pub mod pulse;
 pub mod open_orders;
 pub mod letter_groups;
 pub mod letter_bulk;
+pub mod order_letters;
 pub mod second;
 pub mod compare;
 pub mod drift;

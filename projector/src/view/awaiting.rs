@@ -5,10 +5,12 @@ use std::time::Duration;
 use shared::contract::{Timestamp, order::Step};
 
 use super::{
+    letter::{Letter, LetterRow},
     order::{Order, OrderRow, Stage},
     payment::{Payment, PaymentStatus},
     stock::Reservation,
 };
+use crate::intake::GROUP;
 
 /// Limits that no event carries: the same settings as order-service has.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +46,15 @@ pub fn awaiting(row: &OrderRow, limits: &Limits, now: Timestamp) -> Vec<Awaiting
     };
     let (until, overdue) = (limits.until(order), limits.is_overdue(order, now));
     awaited.into_iter().map(|(what, from)| Awaiting { what, from, until, overdue }).collect()
+}
+
+impl Awaiting {
+    /// The letter of the order behind which it is held: of the service that it is awaited from, or of the projector, which
+    /// would not show it. Of several the first.
+    pub fn held_behind<'a>(&self, letters: &'a [LetterRow]) -> Option<&'a LetterRow> {
+        let holds = |letter: &Letter| letter.holds() && [self.from, GROUP].contains(&&*letter.group);
+        letters.iter().find(|row| row.letter.as_ref().is_some_and(holds))
+    }
 }
 
 impl Limits {

@@ -5,11 +5,14 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use shared::contract::{
-    Malformed, Timestamp,
-    dead_letter::header,
-    envelope::{self, Headers, Raw},
-    topics::Topic,
+use shared::{
+    contract::{
+        Malformed, Timestamp,
+        dead_letter::header,
+        envelope::{self, Headers, Raw},
+        topics::Topic,
+    },
+    log::Stage,
 };
 use uuid::Uuid;
 
@@ -71,6 +74,9 @@ pub const OPEN_STATUSES: [&str; 2] = [DEAD, "failed-again"];
 /// Nothing waits behind those any more.
 pub const DONE_STATUSES: [&str; 2] = ["redriven", "discarded"];
 
+/// The code of a message that a bug died of.
+const PANICKED: &str = "panicked";
+
 /// The longest that a writer of ours makes is an operator's reason (512 characters, of four bytes each at most) with the error
 /// of a redrive that failed behind it.
 const HEADER_BYTES_MAX: usize = 4_096;
@@ -97,6 +103,17 @@ impl Header {
 }
 
 impl Letter {
+    /// Whether later messages of its key wait for it at its group. Commands are refused by the state that they find, which holds
+    /// nobody; what no state allows is an event.
+    pub fn holds(&self) -> bool {
+        let is_of_events = || Topic::parse(&self.topic).is_some_and(Topic::is_events);
+        match Stage::parse(&self.stage) {
+            Some(Stage::Deadly) => true,
+            Some(Stage::Decide) => is_of_events() || self.code == PANICKED,
+            Some(Stage::Decode | Stage::Validate | Stage::Hold) | None => false,
+        }
+    }
+
     /// The message that died, as it came. `None` for a topic that the contract does not have.
     pub fn raw(&self) -> Option<Raw> {
         let header = |header: &Header| {

@@ -14,6 +14,7 @@ pub mod letter;
 pub mod timeline;
 pub mod past;
 pub mod awaiting;
+pub mod why;
 pub mod invariant;
 pub mod funnel;
 pub mod rows;

@@ -82,13 +82,15 @@ impl Stage {
         }
     }
 
-    pub fn reason(&self) -> Option<CancelReason> {
+    pub fn cancellation(&self) -> Option<&Cancellation> {
         match self {
-            Self::Cancelled { cancellation, .. } | Self::Settled { cancellation, .. } => {
-                Some(cancellation.reason)
-            }
-            _ => None,
+            Self::Cancelled { cancellation, .. } | Self::Settled { cancellation, .. } => Some(cancellation),
+            Self::Created | Self::Confirmed { .. } | Self::Completed { .. } => None,
         }
+    }
+
+    pub fn reason(&self) -> Option<CancelReason> {
+        self.cancellation().map(|cancellation| cancellation.reason)
     }
 
     /// How an order ended: completed, or why it was cancelled. `None` while something of it is awaited.

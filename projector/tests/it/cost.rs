@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use projector::{
     read_model::{
-        letter_bulk, letter_groups, open_orders, pulse,
+        letter_bulk, letter_groups, open_orders,
+        order_letters::order_letters,
+        pulse,
         query::{self, After, LetterFilter, OrderFilter},
         reached::{LOOKED_AT_MAX, reached},
         sales, schema,
@@ -149,6 +151,13 @@ async fn ask_for_one(asked: &mut Asked, number: i64) {
     let begun = asked.begin().await;
     assert!(query::letter(&mut asked.connection, letter_id(50_000)).await.unwrap().is_some());
     asked.end(begun, "a dead letter".to_owned()).await;
+
+    for (number, letters) in [(LETTERS - 10, 1), (LETTERS / 2, 0)] {
+        let begun = asked.begin().await;
+        let found = order_letters(&mut asked.connection, order_id(number)).await.unwrap();
+        assert_eq!(found.len(), letters, "those that are done with are not told");
+        asked.end(begun, "the dead letters of an order".to_owned()).await;
+    }
 }
 
 async fn ask_for_orders(asked: &mut Asked, orders: i64) {
@@ -360,7 +369,8 @@ async fn fill(database: &mut Database, orders: i64) {
              select pg_temp.id_of(number), status, case when status <> 'dead' then pg_temp.time_of(number) end, 0, number,
                'somebody', 'seen', 0, case when number % 1000 = 0 then 'projector' else 'order-service' end,
                'orders.commands', 0, number, 'decode', case when number % 10007 = 0 then 'rare' else 'invalid-json' end,
-               'expected value', case when number % 10007 = 0 then 'rare' else 'aa' end, pg_temp.time_of(number), 1, '1', 'key', 'value', '[]'
+               'expected value', case when number % 10007 = 0 then 'rare' else 'aa' end, pg_temp.time_of(number), 1, '1',
+               convert_to(pg_temp.id_of(number)::text, 'UTF8'), 'value', '[]'
              from (
                select number, case when number > {LETTERS} - 30 then 'dead' else 'discarded' end as status
                from generate_series(1, {LETTERS}) as number

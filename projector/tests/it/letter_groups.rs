@@ -48,7 +48,7 @@ pub(crate) fn letter(
     record(id, key, &headers)
 }
 
-fn change(id: u128, key: &'static str, status: &str) -> Outgoing {
+pub(crate) fn change(id: u128, key: &'static str, status: &str) -> Outgoing {
     record(id, key, &[(header::STATUS, status), (header::BY, "me"), (header::REASON, "it")])
 }
 

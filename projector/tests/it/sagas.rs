@@ -31,9 +31,13 @@ pub(crate) enum Path {
     CaptureFailed,
     CancelledAfterCapture,
     SilentThenYes,
+    SilentThenCancelled(CancelReason),
+    /// And silent still.
+    Silent,
     Open,
 }
 
+/// Of those, the ones that a world by seed is made of.
 pub(crate) const PATHS: [Path; 9] = [
     Path::Completed,
     Path::OutOfStock,
@@ -138,8 +142,23 @@ impl World {
             self.order_event(order_id, released, OrderSettled { order_id });
             return;
         }
-        if path == Path::CancelledWhilePaying {
-            let cancelled = self.cancelled(order_id, command, CancelReason::Customer, CancelStage::Created);
+        if matches!(path, Path::SilentThenYes | Path::SilentThenCancelled(_) | Path::Silent) {
+            let operation = Operation::Authorize;
+            self.payment_event(
+                order_id,
+                requested,
+                PaymentOutcomeUnknown { order_id, operation, attempt: 1 },
+            );
+        }
+        if path == Path::Silent {
+            return;
+        }
+        if let Path::CancelledWhilePaying | Path::SilentThenCancelled(_) = path {
+            let reason = match path {
+                Path::SilentThenCancelled(reason) => reason,
+                _ => CancelReason::Customer,
+            };
+            let cancelled = self.cancelled(order_id, command, reason, CancelStage::Created);
             let released =
                 self.reservation_event(order_id, cancelled, StockReleased { order_id, lines: stock.clone() });
             self.deallocate(order_id, cancelled, &stock);
@@ -147,14 +166,6 @@ impl World {
             let reversal = self.reversal(order_id, requested, Operation::Void);
             let voided = self.payment_event(order_id, reversal, PaymentVoided { order_id });
             return self.settled(order_id, released, Step::StockReturned, voided);
-        }
-        if path == Path::SilentThenYes {
-            let operation = Operation::Authorize;
-            self.payment_event(
-                order_id,
-                requested,
-                PaymentOutcomeUnknown { order_id, operation, attempt: 1 },
-            );
         }
         let authorized = self.payment_event(order_id, requested, PaymentAuthorized { order_id });
         let confirmed = self.order_event(order_id, authorized, OrderConfirmed { order_id });
@@ -191,7 +202,11 @@ impl World {
         reason: CancelReason,
         stage: CancelStage,
     ) -> Uuid {
-        let by = CancelledBy::System;
+        let by = match reason {
+            CancelReason::Customer => CancelledBy::Customer,
+            CancelReason::Operator => CancelledBy::Operator,
+            _ => CancelledBy::System,
+        };
         self.order_event(order_id, cause, OrderCancelled { order_id, reason, by, note: None, stage })
     }
 

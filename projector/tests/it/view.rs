@@ -6,7 +6,7 @@ use projector::view::{
     awaiting::{Limits, awaiting},
     funnel::{Funnel, Lost},
     invariant::{Broken, of_unread},
-    order::OrderRow,
+    order::{OrderRow, reason_name},
     pace,
     past::{Pieces, pasts},
     payment::PaymentStatus,
@@ -82,7 +82,7 @@ proptest! {
                         prop_assert_eq!(last.holdings.stock[&line.sku], sent);
                     }
                 }
-                Path::Open => prop_assert!(last.holdings.stock.values().all(|pieces| pieces.reserved > 0)),
+                Path::Open | Path::Silent => prop_assert!(last.holdings.stock.values().all(|pieces| pieces.reserved > 0)),
                 _ => prop_assert!(last.holdings.is_empty(), "{:?}: {:?}", path, last.holdings),
             }
         }
@@ -130,10 +130,11 @@ fn every_path_ends_in_its_status_and_awaits_nothing() {
         let order = row.order.state.as_ref().unwrap();
         let expected = match path {
             Path::Completed | Path::SilentThenYes => ("completed", None),
-            Path::Open => ("created", None),
+            Path::Open | Path::Silent => ("created", None),
             Path::OutOfStock => ("settled", Some("out_of_stock")),
             Path::Declined => ("settled", Some("payment_declined")),
             Path::CancelledBeforeAnything | Path::CancelledWhilePaying => ("settled", Some("customer")),
+            Path::SilentThenCancelled(reason) => ("settled", Some(reason_name(reason))),
             Path::CaptureFailed => ("settled", Some("capture_failed")),
             Path::CancelledAfterCapture => ("settled", Some("operator")),
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use e2e::system::{Order, System, record, structured, until};
 use serde_json::{Value, json};
 use shared::contract::topics::Topic;
+use uuid::Uuid;
 
 const GROUP: &str = "order-service";
 
@@ -47,9 +48,10 @@ async fn an_impossible_event_holds_its_key_until_it_is_redriven_and_its_follower
     };
     assert_eq!(places(&told.body["first"]), places(&shown["waiting"]));
     assert_eq!(told.body["first"][0]["message_type"], "fulfil.payment.authorized.v1");
-    let screen = format!("{}/dead-letters/{letter}", system.service("projector").http);
-    let screen = reqwest::Client::new().get(screen).header("accept", "text/html").send().await.unwrap();
-    assert!(screen.text().await.unwrap().contains("<li>payment authorized "));
+    let html = screen(&system, &format!("/dead-letters/{letter}")).await;
+    assert!(html.contains("<li>payment authorized "), "{html}");
+
+    the_order_names_what_it_waits_behind(&system, order.id, letter).await;
 
     let other = Order::new(&sku, 1, 100);
     system.publish(vec![other.create()]).await;
@@ -64,6 +66,12 @@ async fn an_impossible_event_holds_its_key_until_it_is_redriven_and_its_follower
     system.letter_is(letter, "redriven").await;
     assert_eq!(system.end(order.id).await, "completed");
     assert_eq!(system.held(GROUP, order.id).await, 0);
+    until("the order to name no letter any more", Duration::from_secs(180), async || {
+        let told = system.get("projector", &format!("/orders/{}/timeline", order.id)).await.body;
+        (told["status"] == "completed" && told["dead_letters"] == json!([])).then_some(())
+    })
+    .await;
+    assert!(!screen(&system, &format!("/orders/{}", order.id)).await.contains("held behind"));
     let story = system.seen.story(order.id);
     let of_order: Vec<&str> = story
         .iter()
@@ -73,6 +81,39 @@ async fn an_impossible_event_holds_its_key_until_it_is_redriven_and_its_follower
     assert_eq!(of_order, ["created.v2", "confirmed.v1", "progressed.v1", "completed.v1"]);
     system.stock_is(&sku, (8, 0)).await;
     system.adds_up().await;
+}
+
+/// Where somebody asks why it does not go on: the timeline, the command line and the screen, from which it can be redriven.
+async fn the_order_names_what_it_waits_behind(system: &System, order: Uuid, letter: Uuid) {
+    let told = until("the view to await the confirmation", Duration::from_secs(180), async || {
+        let told = system.get("projector", &format!("/orders/{order}/timeline")).await.body;
+        (told["awaiting"][0]["what"] == "OrderConfirmed").then_some(told)
+    })
+    .await;
+    assert_eq!(told["awaiting"][0]["held_behind"], json!(letter), "{told}");
+    let named = &told["dead_letters"][0];
+    let expected = (&json!(letter), &json!(GROUP), &json!("contradiction"), &json!(true));
+    assert_eq!((&named["id"], &named["group"], &named["code"], &named["holds"]), expected, "{told}");
+
+    let short = &letter.to_string()[..8];
+    let said = system.cli(&["order", "timeline", &order.to_string()]);
+    let behind = format!(", held behind dead letter {short} of {GROUP}: contradiction");
+    assert!(
+        said.lines().any(|line| line.starts_with("awaiting OrderConfirmed") && line.ends_with(&behind)),
+        "{said}"
+    );
+    assert!(said.contains(&format!("fulfil dlq redrive {short} ")), "{said}");
+
+    let html = screen(system, &format!("/orders/{order}")).await;
+    let behind = format!("held behind <a href=\"/dead-letters/{letter}\">dead letter {short}</a> of {GROUP}");
+    assert!(html.contains(&behind), "{html}");
+    assert!(html.contains(&format!("data-post=\"/dead-letters/{letter}/redrive\"")), "{html}");
+}
+
+async fn screen(system: &System, address: &str) -> String {
+    let url = format!("{}{address}", system.service("projector").http);
+    let answer = reqwest::Client::new().get(url).header("accept", "text/html").send().await.unwrap();
+    answer.text().await.unwrap()
 }
 
 /// Half of the orders were created by a repeat and cancelled meanwhile; the others begin with the redrive.

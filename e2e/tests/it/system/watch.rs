@@ -1,9 +1,15 @@
 //! An order as somebody follows it from a terminal.
 
+use std::time::Duration;
+
 use cli::exit::Exit;
-use e2e::system::{Order, System};
-use serde_json::Value;
+use e2e::system::{Order, System, structured, until};
+use serde_json::{Value, json};
+use shared::contract::topics::Topic;
+use tempfile::NamedTempFile;
 use uuid::Uuid;
+
+use crate::readme::typed;
 
 fn types(said: &str) -> Vec<String> {
     let objects = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -52,6 +58,37 @@ async fn the_end_of_a_watch_says_how_the_order_ended() {
     let said = system.cli_ends(Exit::Waited, &["order", "watch", &silent.id.to_string(), "--timeout", "1ms"]);
     assert!(said.contains("awaiting "), "{said}");
     let nobody = system.cli_ends(Exit::NotFound, &["order", "watch", &Uuid::now_v7().to_string()]);
-    assert!(nobody.contains("there is no order"), "{nobody}");
+    assert!(nobody.contains("there is no event of order"), "{nobody}");
     assert_eq!(system.end(silent.id).await, "completed");
+}
+
+/// Nothing happens to the order itself while its letter comes and goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_of_an_order_is_told_while_it_is_followed() {
+    let system = System::shared().await;
+    let sku = system.stocked(10).await;
+    let order = Order::new(&sku, 1, 1_014);
+    system.publish(vec![order.create()]).await;
+    system.happens(order.id, "fulfil.payment.requested.v1").await;
+    system.shown(order.id, "created").await;
+    let file = NamedTempFile::new().unwrap();
+    let said = || std::fs::read_to_string(file.path()).unwrap();
+    let watch = format!("fulfil order watch {} > {}", order.id, file.path().display());
+    let meanwhile = async {
+        let says = async |text: &str| {
+            until(text, Duration::from_secs(60), async || said().contains(text).then_some(())).await;
+        };
+        says("awaiting ").await;
+        let impossible = structured("fulfil.stock.committed.v1", &json!({"order_id": order.id}));
+        let place = system.say(Topic::InventoryEvents, order.id, &impossible).await;
+        let letter = system.letter_id("order-service", Topic::InventoryEvents, place.partition, place.offset);
+        let named = format!("dead letter {} of order-service", &letter.to_string()[..8]);
+        says(&format!("{named}, dead, ")).await;
+        says(&format!("held behind {named}: contradiction")).await;
+        let why = json!({"by": "e2e", "reason": "it never was"});
+        let asked = system.post("projector", &format!("/dead-letters/{letter}/discard"), &why).await;
+        assert!(asked.status.is_success(), "{}", asked.body);
+    };
+    let (watched, ()) = tokio::join!(typed(&system, &watch), meanwhile);
+    assert!(watched.status.success() && said().ends_with("COMPLETED\n"), "{watched:?}: {}", said());
 }
