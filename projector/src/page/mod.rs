@@ -13,6 +13,7 @@ mod lanes;
 mod past;
 mod way;
 mod letters;
+mod mark;
 mod stock;
 mod sales;
 mod plot;

@@ -181,7 +181,7 @@ async fn a_message_that_died_is_shown_as_it_is_wherever_it_came_from() {
     take_all(&mut api.projection, place([died])).await;
     let id = Uuid::from_u128(7);
     let hurt = "update dead_letter_view
-                set value = '{</textarea></pre><script>', message = '<script> at line 1 column 2', key = '\"><script>',
+                set value = '{</textarea></pre><script>', message = '<script> (line 1, column 2)', key = '\"><script>',
                     changed_by = '<script>', changed_reason = '<script>', fingerprint = '\"><script>',
                     headers = '[{\"name\":\"<script>\",\"value_base64\":\"PHNjcmlwdD4=\"}]'";
     assert!(sqlx::query(hurt).execute(&mut api.database.connection).await.unwrap().rows_affected() > 0);
