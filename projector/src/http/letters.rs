@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// dead, redriven, failed-again, discarded or parked; open: dead or failed-again
+    /// dead, redriven, failed-again, discarded or parked; open: dead, failed-again or parked, which all wait for somebody
     #[serde(default, deserialize_with = "given")]
     pub status: Option<String>,
     /// The consumer group that owns it.
@@ -66,7 +66,7 @@ pub(super) struct LettersBody {
 #[derive(Debug, Serialize, ToSchema)]
 struct LetterBody {
     id: Uuid,
-    /// dead, or that of the newest change: redriven, failed-again, discarded, parked
+    /// dead, or that of the newest change: redriven, failed-again, discarded, parked (failed again three times)
     #[schema(example = "dead")]
     status: String,
     /// Who changed it last, and why.

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use shared::{
     contract::{Timestamp, envelope::time_text, ids::OrderId},
+    failure::REDRIVES_MAX,
     http::{
         LetterId, PathParam, Problem, Query,
         followers::{FollowerBody, FollowersBody},
@@ -27,7 +28,7 @@ use crate::{
         letter_groups::{LetterGroup, letter_groups},
         query,
     },
-    view::letter::{DONE_STATUSES, Header, LetterRow, OPEN, OPEN_STATUSES, STATUSES},
+    view::letter::{DONE_STATUSES, Header, LetterRow, OPEN, PARKED, STATUSES},
 };
 
 #[derive(Template)]
@@ -36,8 +37,9 @@ struct Letters {
     frame: Frame,
     filter: Filter,
     groups: Vec<Group>,
-    /// Of all that match, those that a redrive takes.
+    /// Of all that match, those that wait for somebody, and those of them that a redrive leaves out.
     open: i64,
+    parked: i64,
     /// Of many at once, the newest.
     run: Option<RunBody>,
     rows: Vec<Row>,
@@ -92,9 +94,9 @@ struct Screen {
     order: Option<String>,
     value: Value,
     headers: Vec<(String, String)>,
-    is_open: bool,
     /// Or why it is not known here.
     behind: Result<Behind, String>,
+    is_parked: bool,
     is_done: bool,
 }
 
@@ -140,6 +142,7 @@ pub(super) async fn list(
             _ => frame,
         },
         open: groups.iter().map(|group| group.statuses.open()).sum(),
+        parked: groups.iter().map(|group| group.statuses.parked).sum(),
         run,
         groups: groups.into_iter().map(|group| Group::of(group, &here, now)).collect(),
         rows: rows.iter().filter_map(|row| Row::of(row, now)).collect(),
@@ -187,8 +190,8 @@ pub(super) async fn show(
         order,
         value: Value::of(letter.value.as_deref(), &letter.message),
         headers: letter.headers.iter().map(header).collect(),
-        is_open: OPEN_STATUSES.contains(&found.status()),
         behind: behind.map(Behind::from),
+        is_parked: found.status() == PARKED,
         is_done: DONE_STATUSES.contains(&found.status()),
         row,
     })
