@@ -3,12 +3,13 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use shared::{
-    contract::{Timestamp, envelope::time_text, ids::OrderId},
+    contract::{Timestamp, envelope::time_text, ids::OrderId, limits::TEXT_CHARS_MAX},
     failure::REDRIVES_MAX,
     http::{
         LetterId, PathParam, Problem, Query,
         followers::{FollowerBody, FollowersBody},
     },
+    mend::REASON_CHARS_MAX,
 };
 
 use super::{
@@ -93,6 +94,8 @@ struct Screen {
     /// Of the order that it is about, where its key is one.
     order: Option<String>,
     value: Value,
+    /// What the field begins with in which it is mended; `None` where it cannot be mended here.
+    mendable: Option<String>,
     headers: Vec<(String, String)>,
     /// Or why it is not known here.
     behind: Result<Behind, String>,
@@ -189,6 +192,7 @@ pub(super) async fn show(
         change: change.unwrap_or_default(),
         order,
         value: Value::of(letter.value.as_deref(), &letter.message),
+        mendable: mendable(letter.value.as_deref()),
         headers: letter.headers.iter().map(header).collect(),
         behind: behind.map(Behind::from),
         is_parked: found.status() == PARKED,
@@ -306,6 +310,12 @@ impl Value {
     }
 }
 
+/// All of it, where it is a text that is shown whole; what has no value begins with nothing.
+fn mendable(value: Option<&[u8]>) -> Option<String> {
+    let text = std::str::from_utf8(value.unwrap_or_default()).ok()?;
+    text.char_indices().nth(CHARS_MAX).is_none().then(|| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,5 +332,9 @@ mod tests {
         let long = "x".repeat(CHARS_MAX + 1);
         assert!(matches!(Value::of(Some(long.as_bytes()), "x"), Value::Cut(text) if text.len() == CHARS_MAX));
         assert!(matches!(Value::of(Some(&[0xff, 0x00]), "x"), Value::Bytes(hex) if hex == "ff 00"));
+        assert_eq!(mendable(Some(long.as_bytes())), None);
+        assert_eq!(mendable(Some(&[0xff])), None);
+        assert_eq!(mendable(Some(&long.as_bytes()[1..])).unwrap().len(), CHARS_MAX);
+        assert_eq!(mendable(None).unwrap(), "");
     }
 }
