@@ -109,7 +109,7 @@
       } while (response.status === 202 && address.endsWith("/verify"));
       const answer = await response.json().catch(() => ({}));
       const isGood = response.ok && !answer.different;
-      say(told(answer, response), isGood);
+      say(told({ ...answer, errors: beside(form, answer.errors ?? []) }, response), isGood);
       if (response.status === 202) {
         setTimeout(() => {
           said.textContent = "";
@@ -127,11 +127,25 @@
     }
   });
 
+  // What is wrong with a field stands beside it, where there is room for that; the rest of it is left for the form.
+  const beside = (form, errors) => {
+    for (const room of form.querySelectorAll("[data-of]")) {
+      const name = `/${room.dataset.of}`;
+      const here = errors.filter(({ pointer }) => pointer === name || pointer.startsWith(`${name}/`));
+      room.textContent = here.map(({ pointer, detail }) => `⚠ ${pointer.slice(name.length)} ${detail}`).join("\n");
+      const field = [...form.elements].find((one) => [one.name, one.dataset.base64].includes(room.dataset.of));
+      field.setAttribute("aria-invalid", String(here.length > 0));
+      errors = errors.filter((error) => !here.includes(error));
+    }
+    return errors;
+  };
+
   // What a form says; a text in base64, where somebody changed it.
   const fields = (form, button) => {
     const all = {};
     for (const field of form.elements) {
       if (!field.name || (field.type === "submit" && field !== button)) continue;
+      if (field.type === "checkbox" && !field.checked) continue;
       if (!field.dataset.base64) {
         if (field.value !== "") all[field.name] = "json" in field.dataset ? JSON.parse(field.value) : field.value;
       } else if (changed(field)) {
@@ -157,6 +171,7 @@
       return answer.different ? `⚠ ${answer.different} differ: ${keys}` : "✓ the two views say the same";
     }
     const reasons = (answer.reasons || []).map((reason) => `${reason.messages}: ${reason.code} ${reason.pointer} ${reason.detail}`);
-    return [answer.said ?? "✓ asked for", ...reasons].join("; ");
+    const asked = answer.reason ? `✓ asked for: ${answer.reason}` : "✓ asked for";
+    return [answer.said ?? asked, ...reasons].join("; ");
   };
 })();

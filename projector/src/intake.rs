@@ -62,7 +62,7 @@ pub fn read(raw: &Raw, mode: Mode) -> Result<Heard, Unread> {
     }
     let envelope = envelope::decode(raw, mode).map_err(decode_error)?;
     let message = match Message::decode(&envelope.message_type, &envelope.data) {
-        Some(message) => message.map_err(validate_error)?,
+        Some(message) => message.map_err(|malformed| validate_error(malformed.in_data()))?,
         None if envelope.position.is_some() && raw.topic.is_events() => return Err(newer(raw, &envelope)),
         None => {
             let unknown = Malformed::at("unknown-type", "/type", "is not a type of the contract");

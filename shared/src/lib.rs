@@ -12,6 +12,7 @@ pub mod consumer;
 pub mod cache;
 pub mod execute;
 pub mod failure;
+pub mod mend;
 pub mod failpoint;
 pub mod task;
 pub mod pace;

@@ -7,11 +7,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
-use shared::contract::{
-    dead_letter::{DeadLetterCommand, DiscardDeadLetter, RedriveDeadLetter, header},
-    envelope::Manual,
-    message::Message,
-    topics::Topic,
+use shared::{
+    contract::{
+        dead_letter::{DeadLetterCommand, DiscardDeadLetter, RedriveDeadLetter, header},
+        envelope::Manual,
+        message::Message,
+        topics::Topic,
+    },
+    mend,
 };
 use uuid::Uuid;
 
@@ -46,6 +49,9 @@ pub(super) struct RedriveArgs {
     /// Mend one field of the message, such as data.quantity=2
     #[arg(long, value_name = "PATH=VALUE", conflicts_with = "value", conflicts_with_all = SELECTS)]
     set: Vec<Assignment>,
+    /// Send what was mended even where no service could read it
+    #[arg(long, conflicts_with_all = SELECTS)]
+    no_validate: bool,
 }
 
 #[derive(Debug, Args)]
@@ -73,10 +79,13 @@ pub(super) async fn redrive(args: RedriveArgs, place: &Place, output: Output) ->
     }
     let mut commands = Vec::with_capacity(letters.len());
     for letter in &letters {
-        let value = mended(letter, &args)?;
+        let (by, given) = (args.which.why.by(), args.which.why.reason.clone());
+        let (value, reason) = match mended(letter, &args)? {
+            Some((value, reason)) => (Some(value), reason),
+            None => (None, given),
+        };
         let value_base64 = value.map(|value| STANDARD.encode(value));
         let (dead_letter_id, group) = (letter.id.parse()?, letter.group.clone());
-        let (by, reason) = (args.which.why.by(), args.which.why.reason.clone());
         let redrive = RedriveDeadLetter { dead_letter_id, group, value_base64, by, reason };
         commands.push(DeadLetterCommand::Redrive(redrive));
     }
@@ -112,15 +121,24 @@ async fn named(which: &WhichArgs, place: &Place) -> anyhow::Result<Vec<Letter>> 
     which.letters.iter().map(|start| pick::one(&letters, start).cloned()).collect()
 }
 
-/// The value to send back; `None` as it was.
-fn mended(letter: &Letter, args: &RedriveArgs) -> anyhow::Result<Option<Vec<u8>>> {
+/// The value to send back, and the reason with what was changed; `None` as it was.
+fn mended(letter: &Letter, args: &RedriveArgs) -> anyhow::Result<Option<(Vec<u8>, String)>> {
     let value = match &args.value {
         Some(file) => value::of_file(file)?,
         None if args.set.is_empty() => return Ok(None),
         None => value::with(letter, &args.set)?,
     };
+    value::check_reason(&args.which.why.reason)?;
     value::check_size(&value)?;
-    Ok(Some(value))
+    if !args.no_validate {
+        value::check(letter, &value)?;
+    }
+    let before = letter.value.as_deref().unwrap_or_default();
+    if value == before {
+        return Err(ended(Exit::Refused, "nothing was changed, so nothing was sent"));
+    }
+    let reason = mend::reason(&args.which.why.reason, &mend::changes(before, &value));
+    Ok(Some((value, reason)))
 }
 
 /// Sends them and waits for what the owners say.

@@ -33,7 +33,7 @@ pub(super) struct GroupsArgs {
     /// That failed for this reason
     #[arg(long)]
     fingerprint: Option<String>,
-    /// Count only letters with this status: open (dead or failed-again), dead, failed-again, parked, redriven, discarded
+    /// Count only letters with this status: open (dead, failed-again or parked), dead, failed-again, parked, redriven, discarded
     #[arg(long)]
     status: Option<String>,
     /// Also those of which every letter is done with
@@ -83,6 +83,7 @@ pub(super) async fn run(args: GroupsArgs, place: &Place, output: Output) -> anyh
         Column::Left("CODE"),
         Column::Right("LETTERS"),
         Column::Right("OPEN"),
+        // Of those.
         Column::Right("PARKED"),
         Column::Right("KEYS"),
         Column::Left("LAST HOUR"),
@@ -96,7 +97,7 @@ pub(super) async fn run(args: GroupsArgs, place: &Place, output: Output) -> anyh
 
 /// Whether somebody has to do something about it.
 fn waits(group: &Value) -> bool {
-    number(&group["open"]) + number(&group["statuses"]["parked"]) > 0
+    number(&group["open"]) > 0
 }
 
 fn row(group: &Value, now: Timestamp, output: Output) -> Vec<String> {

@@ -22,7 +22,7 @@ const MESSAGE_CHARS_MAX: usize = 60;
 pub(super) struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// With this status: dead, failed-again, parked, redriven, discarded
+    /// With this status: open (the default: dead, failed-again or parked), dead, failed-again, parked, redriven, discarded
     #[arg(long)]
     status: Option<String>,
     /// Also those that are done with
@@ -76,7 +76,8 @@ pub(super) async fn run(args: &ListArgs, place: &Place, output: Output) -> anyho
     let letters = letters::load(place).await?;
     let wanted = |letter: &&Letter| {
         args.filter.matches(letter)
-            && match &args.status {
+            && match args.status.as_deref() {
+                Some("open") => letter.is_open(),
                 Some(status) => letter.status() == status,
                 None => args.all || letter.is_open(),
             }

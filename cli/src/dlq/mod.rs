@@ -6,7 +6,6 @@ mod groups;
 mod show;
 mod pick;
 mod which;
-mod readable;
 mod value;
 mod command;
 mod bulk;

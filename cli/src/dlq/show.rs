@@ -6,7 +6,10 @@ use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use serde_json::{Value, json};
-use shared::log::{self, Followers, HeldRow};
+use shared::{
+    failure::REDRIVES_MAX,
+    log::{self, Followers, HeldRow},
+};
 
 use super::{Letter, letters, list::LetterObject, pick};
 use crate::{
@@ -145,6 +148,12 @@ fn described(letter: &Letter, waiting: &Waiting, output: Output) -> Vec<String> 
             }
         }
         Err(why) => field("waiting", why.clone()),
+    }
+    if letter.status() == "parked" {
+        let text = format!(
+            "it failed again {REDRIVES_MAX} times: redrives of many leave it out, and what it holds waits until it is mended or given up"
+        );
+        field("parked", text);
     }
     if letter.is_open() {
         let id = short(&letter.id);

@@ -28,7 +28,6 @@ use crate::{
 
 pub use bad::{BAD_KINDS, Bad};
 pub(crate) use path::Assignment;
-pub(crate) use schema::Checker;
 
 /// The source of what this program sends.
 pub const SOURCE_CLI: &str = "/fulfil/cli";

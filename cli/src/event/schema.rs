@@ -1,7 +1,6 @@
 //! `fulfil event schema` and `fulfil event validate`: what a message must look like, and whether it does.
 
 use std::{
-    collections::HashMap,
     fs,
     io::{self, Read},
     process::ExitCode,
@@ -11,7 +10,10 @@ use anyhow::Context;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use shared::contract::{Malformed, catalogue::Entry, message::Message};
+use shared::contract::{
+    Malformed,
+    schema::{Checker, document},
+};
 
 use super::asyncapi;
 use crate::{
@@ -49,7 +51,7 @@ pub(super) struct ValidateArgs {
 
 pub(super) fn run(args: &SchemaArgs, output: Output) -> anyhow::Result<ExitCode> {
     let schema = match &args.name {
-        Some(name) => schema(&super::entry(name)?)?,
+        Some(name) => document(&super::entry(name)?),
         None => asyncapi::document(),
     };
     output.line(&if output.json { schema.to_string() } else { super::types::pretty(&schema) });
@@ -62,7 +64,7 @@ pub(super) fn validate(args: &ValidateArgs, output: Output) -> anyhow::Result<Ex
         let typed = of_line(line, args.name.as_deref())
             .and_then(|line| Ok((super::entry(&line.name)?.message_type, line.data)));
         let wrongs = match typed {
-            Ok((message_type, data)) => checker.wrongs(message_type, &data)?,
+            Ok((message_type, data)) => checker.wrongs(message_type, &data)?.iter().map(said).collect(),
             Err(error) => vec![format!("{error:#}")],
         };
         if wrongs.is_empty() {
@@ -106,35 +108,7 @@ pub(super) fn of_line(line: &str, name: Option<&str>) -> anyhow::Result<Line> {
     }
 }
 
-/// Checks payloads; a schema is compiled once.
-#[derive(Default)]
-pub(crate) struct Checker {
-    compiled: HashMap<String, jsonschema::Validator>,
-}
-
-impl Checker {
-    /// All that is wrong with a payload, each with its place. The schema says where; the code has the last word, as
-    /// it knows sums and dates.
-    pub(crate) fn wrongs(&mut self, message_type: &str, data: &Value) -> anyhow::Result<Vec<String>> {
-        if !self.compiled.contains_key(message_type) {
-            let schema = schema(&super::entry(message_type)?)?;
-            let validator = jsonschema::options().should_validate_formats(true).build(&schema)?;
-            self.compiled.insert(message_type.to_owned(), validator);
-        }
-        let of_schema = |error: jsonschema::ValidationError<'_>| {
-            let place = error.instance_path().to_string();
-            format!("{} {}", if place.is_empty() { "data" } else { &place }, error)
-        };
-        let mut wrongs: Vec<String> = self.compiled[message_type].iter_errors(data).map(of_schema).collect();
-        if wrongs.is_empty()
-            && let Some(Err(malformed)) = Message::decode(message_type, &data.to_string())
-        {
-            wrongs.push(said(&malformed));
-        }
-        Ok(wrongs)
-    }
-}
-
+/// One thing that is wrong, with its place.
 pub(super) fn said(malformed: &Malformed) -> String {
     format!("{} {}", malformed.pointer, malformed.detail).trim().to_owned()
 }
@@ -147,39 +121,9 @@ pub(super) fn read(file: &str) -> anyhow::Result<String> {
     }
 }
 
-fn schema(entry: &Entry) -> anyhow::Result<Value> {
-    let mut schema = serde_json::to_value(&entry.schema)?;
-    schema["$id"] = format!("urn:fulfil:schema:{}", entry.schema_name()).into();
-    schema["title"] = entry.message_type.into();
-    Ok(schema)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn of(name: &str, data: Value) -> Vec<String> {
-        Checker::default().wrongs(super::super::entry(name).unwrap().message_type, &data).unwrap()
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_its_place() {
-        let wrongs = of("stock.receive", json!({"sku": "a b", "quantity": 0}));
-        assert_eq!(wrongs.len(), 2, "{wrongs:?}");
-        assert!(wrongs.iter().any(|wrong| wrong.starts_with("/sku ")), "{wrongs:?}");
-        assert!(wrongs.iter().any(|wrong| wrong.starts_with("/quantity ")), "{wrongs:?}");
-        assert!(of("stock.receive", json!({"sku": "A", "quantity": 1})).is_empty());
-    }
-
-    #[test]
-    fn what_only_the_code_knows_is_said_too() {
-        let order = json!({
-            "order_id": "0198f3c2-5a10-7c31-9d44-0a4be1c25f09", "user_id": "u",
-            "lines": [{"sku": "A", "quantity": 1, "unit_price_minor": 5}],
-            "amount": {"minor": 4, "currency": "EUR"},
-        });
-        assert_eq!(of("order.create", order), ["/amount/minor the amount is not the sum of the lines"]);
-    }
 
     #[test]
     fn a_line_can_be_an_event_or_a_payload() {

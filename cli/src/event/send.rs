@@ -12,6 +12,7 @@ use shared::{
     contract::{
         envelope::{Mode, decode},
         ids::OrderId,
+        schema::Checker,
         topics::Topic,
     },
 };
@@ -254,12 +255,13 @@ fn of_file(file: &str, topic: Option<Topic>, args: &SendArgs) -> anyhow::Result<
 }
 
 fn check(filled: &[Filled], records: &[Record]) -> anyhow::Result<()> {
-    let mut checker = schema::Checker::default();
+    let mut checker = Checker::default();
     for (filled, record) in filled.iter().zip(records) {
         let mut wrongs = checker.wrongs(&filled.message_type, &filled.data)?;
         // The payload may be right in an envelope that is not.
-        wrongs.extend(decode(&raw(record), Mode::Development).err().as_ref().map(schema::said));
+        wrongs.extend(decode(&raw(record), Mode::Development).err());
         if !wrongs.is_empty() {
+            let wrongs: Vec<String> = wrongs.iter().map(schema::said).collect();
             let wrongs = wrongs.join("\n  ");
             let text = format!(
                 "not a valid {}, so nothing was sent (--no-validate sends it):\n  {wrongs}",

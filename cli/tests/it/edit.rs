@@ -142,6 +142,30 @@ async fn what_no_service_could_read_is_refused_with_its_place_unless_it_is_force
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_redrive_mends_is_checked_and_kept_as_well() {
+    let letter = Letter::new().await;
+    let redrive = |arguments: &[&str]| {
+        let redrive =
+            ["dlq", "redrive", &letter.id, "--by", "me", "--timeout", "0s", "-b", &letter.broker, "--set"];
+        program(&[&redrive[..], arguments].concat()).args(REASON).output().unwrap()
+    };
+    let refused = redrive(&["data.quantity=0"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
+    assert!(said(&refused).contains("\n  /data/quantity "), "{}", said(&refused));
+    let unchanged = redrive(&["data.quantity=\"2\"", "--no-validate"]);
+    assert!(said(&unchanged).contains("nothing was changed"), "{}", said(&unchanged));
+    assert_eq!(letter.commands(), [Value::Null; 0]);
+    for (arguments, kept) in [
+        (&["data.quantity=2"][..], r#"a typing error (edited: /data/quantity "2" -> 2)"#),
+        (&["data.quantity=0", "--no-validate"], r#"a typing error (edited: /data/quantity "2" -> 0)"#),
+    ] {
+        let sent = redrive(arguments);
+        assert_eq!(sent.status.code(), Some(0), "{}", said(&sent));
+        assert_eq!(letter.commands().last().unwrap()["reason"], kept);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_where_nothing_was_changed_or_the_editor_did_not_end_well() {
     let letter = Letter::new().await;
     for (editor, code, text) in [

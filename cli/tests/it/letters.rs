@@ -91,7 +91,7 @@ impl Projector {
         }
         let (status, cursor) = (parameter(path, "status"), parameter(path, "cursor"));
         let of_status = |letter: &&Value| match status.as_str() {
-            "open" => letter["status"] != "parked",
+            "open" => letter["status"] != "redriven" && letter["status"] != "discarded",
             status => letter["status"] == status,
         };
         let begin: usize = cursor.parse().unwrap_or(0);

@@ -10,9 +10,10 @@ use std::{
 
 use e2e::{
     browser::{Browser, Page, chromium},
-    system::{Order, System, until},
+    system::{Order, System, structured, until},
 };
 use serde_json::json;
+use shared::contract::topics::Topic;
 use uuid::Uuid;
 
 use crate::readme::typed;
@@ -49,6 +50,8 @@ async fn each_screen_does_in_a_browser_what_it_is_for_while_orders_come_in() {
         visit.orders_are_found_and_do_not_move_while_they_are_read().await;
         visit.an_order_is_seen_as_it_stood_and_cancelled().await;
         visit.letters_are_redriven_together_after_a_look().await;
+        visit.a_letter_is_mended_once_what_is_written_can_be_read().await;
+        visit.a_letter_is_tried_again_until_it_is_parked_and_given_up().await;
         visit.live_events_follow_and_wait().await;
         visit.a_message_is_sent_from_its_form().await;
         visit.stock_sales_and_consumers_show_what_there_is().await;
@@ -271,6 +274,95 @@ impl Visit<'_> {
         self.says(".stood", "failed again [1-9].*done").await;
     }
 
+    /// A letter of an order whose quantity is a text, once the view has it.
+    async fn letter(&self, order: &Order) -> (Uuid, String) {
+        let (system, mut data) = (self.system, order.data());
+        data["lines"][0]["quantity"] = json!("1");
+        let spoiled = structured("fulfil.order.create.v2", &data);
+        let place = system.say(Topic::OrdersCommands, order.id, &spoiled).await;
+        let id = system.letter_id("order-service", Topic::OrdersCommands, place.partition, place.offset);
+        let letter = format!("/dead-letters/{id}");
+        let known = async || system.get("projector", &letter).await.status.is_success().then_some(());
+        until("the view to have the letter", VIEW_LIMIT, known).await;
+        (id, letter)
+    }
+
+    async fn letter_is(&self, letter: &str, status: &str, redrives: i64) {
+        let is = async || {
+            let letter = self.system.get("projector", letter).await.body;
+            (letter["status"] == status && letter["redrives"] == redrives).then_some(())
+        };
+        until(&format!("the view to have {letter} {status}"), VIEW_LIMIT, is).await;
+    }
+
+    /// What a refusal leaves in the browser's log is meant.
+    async fn is_refused(&mut self, pattern: &str) {
+        self.says("#wrong", pattern).await;
+        self.says("[data-post$='/redrive'] output", "could not read it").await;
+        self.until("document.querySelector('#main textarea').getAttribute('aria-invalid') === 'true'").await;
+        let complaints = std::mem::take(&mut self.page.complaints);
+        assert!(complaints.iter().all(|complaint| complaint.contains("status of 422")), "{complaints:?}");
+    }
+
+    async fn a_letter_is_mended_once_what_is_written_can_be_read(&mut self) {
+        let order = Order::new(&self.system.stocked(10).await, 1, 100);
+        let (id, letter) = self.letter(&order).await;
+        self.open(&letter).await;
+        self.until("document.querySelector('pre mark').innerText === '\"1\"'").await;
+        let redrive = "[data-post$='/redrive']";
+        self.click(&format!("{redrive} summary")).await;
+        self.fill(&format!("{redrive} [name=by]"), "me").await;
+        self.fill(&format!("{redrive} [name=reason]"), "a typing error").await;
+        let was = self.page.eval("document.querySelector('#main textarea').value").await.unwrap();
+        let was = was.as_str().unwrap().to_owned();
+        for (written, refused) in [
+            ("not json at all", "line 1, column"),
+            (&*was.replace("\"quantity\":\"1\"", "\"quantity\":0"), "^⚠ /data/lines/0/quantity "),
+        ] {
+            self.fill("#main textarea", written).await;
+            self.click(&format!("{redrive} button")).await;
+            self.is_refused(&refused.replace('/', "\\/")).await;
+        }
+        self.letter_is(&letter, "dead", 0).await;
+        self.fill("#main textarea", &was.replace("\"quantity\":\"1\"", "\"quantity\":1")).await;
+        self.click(&format!("{redrive} button")).await;
+        let changed = r#"a typing error \(edited: \/data\/lines\/0\/quantity "1" -> 1\)"#;
+        self.says(&format!("{redrive} output"), &format!("asked for: {changed}")).await;
+        self.system.letter_is(id, "redriven").await;
+        self.letter_is(&letter, "redriven", 1).await;
+        self.open(&letter).await;
+        self.says(".awaited", &format!("redriven by me, .*: {changed}")).await;
+        self.until("!document.querySelector('#main form')").await;
+        assert_eq!(self.system.end(order.id).await, "completed");
+    }
+
+    async fn a_letter_is_tried_again_until_it_is_parked_and_given_up(&mut self) {
+        let order = Order::new(&self.system.stocked(10).await, 1, 100);
+        let (id, letter) = self.letter(&order).await;
+        for (status, redrives) in [("failed-again", 1), ("failed-again", 2), ("parked", 3)] {
+            self.open(&letter).await;
+            self.fill("[data-post$='/redrive'] [name=by]", "me").await;
+            self.fill("[data-post$='/redrive'] [name=reason]", "to see").await;
+            self.click("[data-post$='/redrive'] button").await;
+            self.says("[data-post$='/redrive'] output", "asked for: to see").await;
+            self.letter_is(&letter, status, redrives).await;
+        }
+        self.open("/dead-letters?status=open").await;
+        self.says(&format!("#letter-{id}"), "parked").await;
+        self.click(&format!("#letter-{id} a")).await;
+        self.until(&format!("location.pathname === {}", json!(letter))).await;
+        self.says("main", "It failed again 3 times").await;
+        self.page.eval("window.confirm = () => true").await.unwrap();
+        self.fill("[data-post$='/discard'] [name=by]", "me").await;
+        self.fill("[data-post$='/discard'] [name=reason]", "never was an order").await;
+        self.click("[data-post$='/discard'] button").await;
+        self.says("[data-post$='/discard'] output", "asked for").await;
+        self.letter_is(&letter, "discarded", 3).await;
+        self.open(&letter).await;
+        self.says(".awaited", "discarded by me, .*: never was an order").await;
+        self.until("!document.querySelector('#main form')").await;
+    }
+
     async fn live_events_follow_and_wait(&mut self) {
         self.open("/events").await;
         self.says("#listening", "follows").await;
@@ -371,7 +463,7 @@ impl Visit<'_> {
             eprintln!("NOT CHECKED: there is no axe-core on this machine (deploy/setup browser)");
         }
         let order = self.page_of("/orders", "#orders a").await;
-        let letter = self.page_of("/dead-letters", "tr[id^=letter] a").await;
+        let letter = self.page_of("/dead-letters?status=open", "tr[id^=letter] a").await;
         let screens = [
             ("overview", "/"),
             ("orders", "/orders"),

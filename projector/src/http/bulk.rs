@@ -14,6 +14,7 @@ use shared::{
         message::Message,
         topics::{Key, Topic},
     },
+    failure::REDRIVES_MAX,
     http::{Problem, Trace, problem::ProblemBody},
 };
 use utoipa::ToSchema;
@@ -68,10 +69,15 @@ pub(super) struct PreviewBody {
     reasons: Vec<ReasonBody>,
     /// They can be read; whether the state of what they are about allows them, only their owners know.
     unknown: usize,
+    /// So many more wait and match, and a redrive leaves them out: they failed again three times. 0 of a discard, which takes
+    /// them.
+    parked: i64,
     /// There may be more than one run takes.
     more: bool,
     /// The same for people.
-    #[schema(example = "312 messages of 41 orders; 9 would fail again")]
+    #[schema(
+        example = "312 messages of 41 orders; 9 would fail again; 2 more are parked after 3 redrives and left out"
+    )]
     said: String,
 }
 
@@ -117,7 +123,7 @@ pub(super) async fn preview(
 ) -> Result<Json<PreviewBody>, Problem> {
     // Values can be large: one look at a time.
     let _turn = app.bulk.previews.lock().await;
-    let (letters, more) = meant(&app, &body).await?;
+    let Selection { letters, parked, more } = meant(&app, &body).await?;
     let unreadable = match body.verb {
         Verb::Redrive => unreadable(&app, &letters).await?,
         Verb::Discard => BTreeMap::new(),
@@ -143,6 +149,9 @@ pub(super) async fn preview(
         Verb::Redrive => format!("; {would_fail_again} would fail again"),
         Verb::Discard => " would be given up".to_owned(),
     });
+    if parked > 0 {
+        said.push_str(&format!("; {}", left_out(parked)));
+    }
     Ok(Json(PreviewBody {
         messages,
         orders,
@@ -150,6 +159,7 @@ pub(super) async fn preview(
         would_fail_again,
         reasons: unreadable.into_values().map(reason).collect(),
         unknown: messages - would_fail_again,
+        parked,
         more,
         said,
     }))
@@ -157,7 +167,8 @@ pub(super) async fn preview(
 
 /// Ask for many dead letters to be tried again or given up, oldest first, one run at a time
 ///
-/// Letters that were redriven three times are left out of a redrive: they are parked, and can be mended one by one.
+/// Letters that failed again three times are parked and left out of a redrive: each can be mended and redriven by its own
+/// address. A discard takes them.
 #[utoipa::path(post, path = "/dead-letters/bulk", tag = "dead letters", request_body = BulkBody,
     responses(
         (status = 202, body = RunBody),
@@ -174,9 +185,13 @@ pub(super) async fn begin(
     if !(1..=PER_SECOND_MAX).contains(&per_second) {
         return Err(Problem::invalid("/per_second", format!("is not 1 to {PER_SECOND_MAX}")));
     }
-    let (letters, _) = meant(&app, &body).await?;
+    let Selection { letters, parked, .. } = meant(&app, &body).await?;
     if letters.is_empty() {
-        return Err(Problem::not_found("no dead letter that waits matches"));
+        let detail = "no dead letter that waits matches".to_owned();
+        return Err(Problem::not_found(match parked {
+            0 => detail,
+            parked => format!("{detail}; {}", left_out(parked)),
+        }));
     }
     let BulkBody { verb, by, reason, .. } = body;
     let asked = Asked { verb, by, reason, per_second, traceparent: trace.traceparent() };
@@ -238,8 +253,16 @@ impl RunBody {
     }
 }
 
-/// The letters that are meant, and whether there may be more.
-async fn meant(app: &App, body: &BulkBody) -> Result<(Vec<Meant>, bool), Problem> {
+struct Selection {
+    letters: Vec<Meant>,
+    /// How many a redrive leaves out.
+    parked: i64,
+    /// There may be more than one run takes.
+    more: bool,
+}
+
+/// The letters that are meant.
+async fn meant(app: &App, body: &BulkBody) -> Result<Selection, Problem> {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let filter = filter(None, given(&body.group), given(&body.code), given(&body.fingerprint))?;
     let names_some = filter.group.is_some() || filter.code.is_some() || filter.fingerprint.is_some();
@@ -249,14 +272,22 @@ async fn meant(app: &App, body: &BulkBody) -> Result<(Vec<Meant>, bool), Problem
     }
     let takes_parked = body.verb == Verb::Discard;
     let limit = LETTERS_MAX as i64 + 1;
-    let mut letters = app
+    let (mut letters, parked) = app
         .read(move |mut connection| async move {
-            letter_bulk::meant(&mut connection, &filter, takes_parked, limit).await
+            let letters = letter_bulk::meant(&mut connection, &filter, takes_parked, limit).await?;
+            let left_out =
+                if takes_parked { 0 } else { letter_bulk::parked(&mut connection, &filter).await? };
+            Ok((letters, left_out))
         })
         .await?;
     let more = letters.len() > LETTERS_MAX;
     letters.truncate(LETTERS_MAX);
-    Ok((letters, more))
+    Ok(Selection { letters, parked, more })
+}
+
+fn left_out(parked: i64) -> String {
+    let are = if parked == 1 { "is" } else { "are" };
+    format!("{parked} more {are} parked after {REDRIVES_MAX} redrives and left out")
 }
 
 /// How many cannot be read for a reason, and what one of them says.

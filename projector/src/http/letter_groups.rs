@@ -15,7 +15,7 @@ use crate::read_model::letter_groups::{LetterGroup, letter_groups};
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct GroupsQuery {
-    /// Only letters that are dead, redriven, failed-again, discarded or parked; open: dead or failed-again
+    /// Only letters that are dead, redriven, failed-again, discarded or parked; open: dead, failed-again or parked
     status: Option<String>,
     /// The consumer group that owns them.
     group: Option<String>,
@@ -41,7 +41,7 @@ struct GroupBody {
     message: String,
     newest_id: Uuid,
     letters: i64,
-    /// Those that a redrive takes: dead and failed-again.
+    /// Those that wait for somebody: dead, failed-again and parked. Redrives of many leave parked ones out.
     open: i64,
     statuses: StatusesBody,
     /// How many different keys (orders, skus) their messages have.

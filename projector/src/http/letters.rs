@@ -26,7 +26,7 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{App, given::given, paging};
+use super::{App, given::given, mended, paging};
 use crate::{
     intake::GROUP,
     read_model::{
@@ -39,7 +39,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// dead, redriven, failed-again, discarded or parked; open: dead or failed-again
+    /// dead, redriven, failed-again, discarded or parked; open: dead, failed-again or parked, which all wait for somebody
     #[serde(default, deserialize_with = "given")]
     pub status: Option<String>,
     /// The consumer group that owns it.
@@ -66,7 +66,7 @@ pub(super) struct LettersBody {
 #[derive(Debug, Serialize, ToSchema)]
 struct LetterBody {
     id: Uuid,
-    /// dead, or that of the newest change: redriven, failed-again, discarded, parked
+    /// dead, or that of the newest change: redriven, failed-again, discarded, parked (failed again three times)
     #[schema(example = "dead")]
     status: String,
     /// Who changed it last, and why.
@@ -117,8 +117,12 @@ struct HeaderBody {
 pub(super) struct RedriveBody {
     /// The mended value; without it the message is tried again as it was.
     value_base64: Option<String>,
+    /// Whether a mended value is sent even where the owner could not read it.
+    #[serde(default)]
+    no_validate: bool,
     #[schema(max_length = 512)]
     by: String,
+    /// With a mended value at most 400 characters, since what was changed is kept behind it.
     #[schema(max_length = 512)]
     reason: String,
 }
@@ -137,6 +141,9 @@ pub(super) struct LetterAsked {
     /// Who will do it.
     group: String,
     command_id: Uuid,
+    /// As it will be kept with the letter; of a mended value with what was changed.
+    #[schema(example = "a typing error (edited: /data/lines/0/quantity \"1\" -> 1)")]
+    reason: String,
 }
 
 /// Dead letters, newest first
@@ -226,12 +233,17 @@ pub(crate) async fn waiting(app: &App, row: &LetterRow) -> Result<Result<Followe
 }
 
 /// Ask for a dead letter to be tried again, mended or as it was
+///
+/// A parked one is tried, too: only redrives of many leave it out. A mended value is checked by the schemas of the contract
+/// first, and what was changed is kept with the letter, behind the reason.
 #[utoipa::path(post, path = "/dead-letters/{id}/redrive", tag = "dead letters", params(("id" = Uuid, Path)),
     request_body = RedriveBody,
     responses(
         (status = 202, body = LetterAsked),
         (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 413, body = ProblemBody),
-        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody)))]
+        (status = 422, description = "`invalid`, or `unreadable-value`: the owner could not read the mended value. Each error's \
+            pointer is then `/value_base64` and behind it the place in the message", body = ProblemBody),
+        (status = 503, body = ProblemBody)))]
 pub(super) async fn redrive(
     State(app): State<App>,
     PathParam(LetterId(id)): PathParam<LetterId>,
@@ -239,19 +251,16 @@ pub(super) async fn redrive(
     request: Request,
 ) -> Result<(StatusCode, Json<LetterAsked>), Problem> {
     let shared::http::Json(bytes) = json_bytes(request, REDRIVE_BYTES_MAX).await?;
-    let RedriveBody { value_base64, by, reason } = read(&bytes)?;
+    let RedriveBody { value_base64, no_validate, by, reason } = read(&bytes)?;
     check_why(&by, &reason)?;
-    let ask = |group| RedriveDeadLetter {
-        dead_letter_id: id,
-        group,
-        value_base64: value_base64.clone(),
-        by,
-        reason,
+    let letter = known(&app, id).await?.letter.ok_or_else(|| unknown(id))?;
+    let reason = match &value_base64 {
+        Some(value) => mended::reason(&letter, value, no_validate, &reason)?,
+        None => reason,
     };
-    if value_base64.as_ref().is_some_and(|text| STANDARD.decode(text).is_err()) {
-        return Err(Problem::invalid("/value_base64", "is not base64"));
-    }
-    send(&app, id, &trace, |group| ask(group).into()).await
+    let group = letter.group.clone();
+    let command = RedriveDeadLetter { dead_letter_id: id, group, value_base64, by, reason: reason.clone() };
+    send(&app, letter, command.into(), reason, &trace).await
 }
 
 /// Ask for a dead letter to be given up; what waits behind it goes on
@@ -268,21 +277,25 @@ pub(super) async fn discard(
     shared::http::Json(DiscardBody { by, reason }): shared::http::Json<DiscardBody>,
 ) -> Result<(StatusCode, Json<LetterAsked>), Problem> {
     check_why(&by, &reason)?;
-    send(&app, id, &trace, |group| DiscardDeadLetter { dead_letter_id: id, group, by, reason }.into()).await
+    let letter = known(&app, id).await?.letter.ok_or_else(|| unknown(id))?;
+    let group = letter.group.clone();
+    let command = DiscardDeadLetter { dead_letter_id: id, group, by, reason: reason.clone() };
+    send(&app, letter, command.into(), reason, &trace).await
 }
 
 async fn send(
     app: &App,
-    id: Uuid,
+    Letter { group, key, .. }: Letter,
+    command: DeadLetterCommand,
+    reason: String,
     trace: &Trace,
-    command: impl FnOnce(String) -> DeadLetterCommand,
 ) -> Result<(StatusCode, Json<LetterAsked>), Problem> {
-    let row = known(app, id).await?;
-    let Letter { group, key, .. } = row.letter.ok_or_else(|| unknown(id))?;
-    let command = Message::DeadLetterCommand(command(group.clone()));
+    let dead_letter_id = command.dead_letter_id();
+    let command = Message::DeadLetterCommand(command);
+    let subject = dead_letter_id.to_string();
     // The original key, so that the command is on the partition that the letter's owner reads.
-    let command_id = app.ask(Topic::DeadLettersCommands, &command, &id.to_string(), key, trace).await?;
-    Ok((StatusCode::ACCEPTED, Json(LetterAsked { dead_letter_id: id, group, command_id })))
+    let command_id = app.ask(Topic::DeadLettersCommands, &command, &subject, key, trace).await?;
+    Ok((StatusCode::ACCEPTED, Json(LetterAsked { dead_letter_id, group, command_id, reason })))
 }
 
 pub(crate) async fn known(app: &App, id: Uuid) -> Result<LetterRow, Problem> {

@@ -14,6 +14,7 @@ pub(crate) mod sales;
 pub(crate) mod consumers;
 pub(crate) mod overview;
 pub(crate) mod letters;
+mod mended;
 mod letter_groups;
 pub(crate) mod bulk;
 pub(crate) mod events;

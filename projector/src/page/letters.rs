@@ -3,15 +3,18 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use shared::{
-    contract::{Timestamp, envelope::time_text, ids::OrderId},
+    contract::{Timestamp, envelope::time_text, ids::OrderId, limits::TEXT_CHARS_MAX},
+    failure::REDRIVES_MAX,
     http::{
         LetterId, PathParam, Problem, Query,
         followers::{FollowerBody, FollowersBody},
     },
+    mend::REASON_CHARS_MAX,
 };
 
 use super::{
     layout::{Frame, rendered},
+    mark,
     orders::pairs,
     spark, text,
 };
@@ -26,7 +29,7 @@ use crate::{
         letter_groups::{LetterGroup, letter_groups},
         query,
     },
-    view::letter::{DONE_STATUSES, Header, LetterRow, OPEN, OPEN_STATUSES, STATUSES},
+    view::letter::{DONE_STATUSES, Header, LetterRow, OPEN, PARKED, STATUSES},
 };
 
 #[derive(Template)]
@@ -35,8 +38,9 @@ struct Letters {
     frame: Frame,
     filter: Filter,
     groups: Vec<Group>,
-    /// Of all that match, those that a redrive takes.
+    /// Of all that match, those that wait for somebody, and those of them that a redrive leaves out.
     open: i64,
+    parked: i64,
     /// Of many at once, the newest.
     run: Option<RunBody>,
     rows: Vec<Row>,
@@ -90,10 +94,12 @@ struct Screen {
     /// Of the order that it is about, where its key is one.
     order: Option<String>,
     value: Value,
+    /// What the field begins with in which it is mended; `None` where it cannot be mended here.
+    mendable: Option<String>,
     headers: Vec<(String, String)>,
-    is_open: bool,
     /// Or why it is not known here.
     behind: Result<Behind, String>,
+    is_parked: bool,
     is_done: bool,
 }
 
@@ -113,6 +119,9 @@ enum Value {
     Text(String, String, String),
     Bytes(String),
 }
+
+/// In place of a place at which nothing is.
+const END: &str = "⏎ end";
 
 pub(super) async fn list(
     State(app): State<App>,
@@ -136,6 +145,7 @@ pub(super) async fn list(
             _ => frame,
         },
         open: groups.iter().map(|group| group.statuses.open()).sum(),
+        parked: groups.iter().map(|group| group.statuses.parked).sum(),
         run,
         groups: groups.into_iter().map(|group| Group::of(group, &here, now)).collect(),
         rows: rows.iter().filter_map(|row| Row::of(row, now)).collect(),
@@ -182,9 +192,10 @@ pub(super) async fn show(
         change: change.unwrap_or_default(),
         order,
         value: Value::of(letter.value.as_deref(), &letter.message),
+        mendable: mendable(letter.value.as_deref()),
         headers: letter.headers.iter().map(header).collect(),
-        is_open: OPEN_STATUSES.contains(&found.status()),
         behind: behind.map(Behind::from),
+        is_parked: found.status() == PARKED,
         is_done: DONE_STATUSES.contains(&found.status()),
         row,
     })
@@ -288,26 +299,21 @@ impl Value {
         if let Some((end, _)) = text.char_indices().nth(CHARS_MAX) {
             return Self::Cut(text[..end].to_owned());
         }
-        let text = text.to_owned();
-        let Some(at) = place_of(message, &text) else {
-            return Self::Text(text, String::new(), String::new());
-        };
-        let end = text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
-        // At the very end nothing is there to be marked.
-        let marked = if end == at { "⏎ end".to_owned() } else { text[at..end].to_owned() };
-        Self::Text(text[..at].to_owned(), marked, text[end..].to_owned())
+        let part = |text: &str| text.to_owned();
+        match mark::place(text, message) {
+            None => Self::Text(part(text), String::new(), String::new()),
+            Some(place) => {
+                let marked = if place.is_empty() { END } else { &text[place.clone()] };
+                Self::Text(part(&text[..place.start]), part(marked), part(&text[place.end..]))
+            }
+        }
     }
 }
 
-/// The byte that a JSON error is about, which names a line and a column (counted in bytes from one).
-fn place_of(message: &str, text: &str) -> Option<usize> {
-    let (_, rest) = message.rsplit_once("at line ")?;
-    let (line, column) = rest.split_once(" column ")?;
-    let digits = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok();
-    let (line, column) = (digits(line)?, digits(column)?);
-    let begin: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
-    let at = (begin + column.saturating_sub(1)).min(text.len());
-    (0..=at).rev().find(|at| text.is_char_boundary(*at))
+/// All of it, where it is a text that is shown whole; what has no value begins with nothing.
+fn mendable(value: Option<&[u8]>) -> Option<String> {
+    let text = std::str::from_utf8(value.unwrap_or_default()).ok()?;
+    text.char_indices().nth(CHARS_MAX).is_none().then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -315,19 +321,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_of_an_error_is_marked() {
-        let marked = |text: &str, message: &str| match Value::of(Some(text.as_bytes()), message) {
-            Value::Text(before, at, after) => (before, at, after),
+    fn a_message_is_shown_as_far_as_people_can_read_it() {
+        let shown = |text: &str, message: &str| match Value::of(Some(text.as_bytes()), message) {
+            Value::Text(before, at, after) => [before, at, after],
             _ => unreachable!(),
         };
-        let is = |before: &str, at: &str, after: &str| (before.to_owned(), at.to_owned(), after.to_owned());
-        assert_eq!(marked("{\"a\" 1}", "expected `:` at line 1 column 6"), is("{\"a\" ", "1", "}"));
-        assert_eq!(marked("{\n\"ä\": x}", "expected value at line 2 column 7"), is("{\n\"ä\": ", "x", "}"));
-        assert_eq!(marked("{", "EOF while parsing at line 1 column 2"), is("{", "⏎ end", ""));
-        assert_eq!(marked("{}", "the header type is missing"), is("{}", "", ""));
-        assert_eq!(marked("{}", "at line 99 column 99"), is("{}", "⏎ end", ""));
+        assert_eq!(shown("{\"a\" 1}", "expected `:` (line 1, column 6)"), ["{\"a\" ", "1", "}"]);
+        assert_eq!(shown("{", "EOF while parsing an object (line 1, column 1)"), ["{", END, ""]);
+        assert_eq!(shown("{}", "the header type is missing"), ["{}", "", ""]);
         let long = "x".repeat(CHARS_MAX + 1);
         assert!(matches!(Value::of(Some(long.as_bytes()), "x"), Value::Cut(text) if text.len() == CHARS_MAX));
         assert!(matches!(Value::of(Some(&[0xff, 0x00]), "x"), Value::Bytes(hex) if hex == "ff 00"));
+        assert_eq!(mendable(Some(long.as_bytes())), None);
+        assert_eq!(mendable(Some(&[0xff])), None);
+        assert_eq!(mendable(Some(&long.as_bytes()[1..])).unwrap().len(), CHARS_MAX);
+        assert_eq!(mendable(None).unwrap(), "");
     }
 }

@@ -14,6 +14,7 @@ mod past;
 mod died;
 mod way;
 mod letters;
+mod mark;
 mod stock;
 mod sales;
 mod plot;

@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::query::LetterFilter;
-use crate::view::letter::{LetterRow, OPEN_STATUSES};
+use crate::view::letter::{LetterRow, OPEN_STATUSES, PARKED};
 
 /// One of those that are meant, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -36,7 +36,8 @@ pub async fn meant(
         "select id, \"group\", topic, key, redrives
          from dead_letter_view
          where failed_at is not null
-           and (status = any ($7) and ($4 or redrives < $5) or $4 and status = 'parked')
+           and status = any ($7)
+           and ($4 or status <> $8 and redrives < $5)
            and ($1::text is null or \"group\" = $1)
            and ($2::text is null or code = $2)
            and ($3::text is null or fingerprint = $3)
@@ -51,9 +52,33 @@ pub async fn meant(
     .bind(REDRIVES_MAX)
     .bind(limit)
     .bind(&OPEN_STATUSES[..])
+    .bind(PARKED)
     .fetch_all(connection)
     .await?;
     Ok(meant)
+}
+
+/// How many of those that wait a redrive leaves out: they failed again often enough.
+pub async fn parked(connection: &mut PgConnection, filter: &LetterFilter) -> Result<i64, StoreError> {
+    let parked = sqlx::query_scalar(
+        "select count(*)
+         from dead_letter_view
+         where failed_at is not null
+           and status = any ($4)
+           and (status = $5 or redrives >= $6)
+           and ($1::text is null or \"group\" = $1)
+           and ($2::text is null or code = $2)
+           and ($3::text is null or fingerprint = $3)",
+    )
+    .bind(&filter.group)
+    .bind(&filter.code)
+    .bind(&filter.fingerprint)
+    .bind(&OPEN_STATUSES[..])
+    .bind(PARKED)
+    .bind(REDRIVES_MAX)
+    .fetch_one(connection)
+    .await?;
+    Ok(parked)
 }
 
 /// With their bytes, which can be a megabyte each.

@@ -43,9 +43,9 @@ pub struct Statuses {
 }
 
 impl Statuses {
-    /// Those that a redrive takes.
+    /// Those that wait for somebody.
     pub fn open(&self) -> i64 {
-        self.dead + self.failed_again
+        self.dead + self.failed_again + self.parked
     }
 }
 

@@ -56,7 +56,7 @@ pub struct OrderFilter {
 
 #[derive(Debug, Clone, Default)]
 pub struct LetterFilter {
-    /// One status, or `open`: those that a redrive takes.
+    /// One status, or `open`: those that wait for somebody.
     pub status: Option<String>,
     pub group: Option<String>,
     pub code: Option<String>,

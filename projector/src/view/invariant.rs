@@ -42,7 +42,7 @@ impl Broken {
 /// of ours wrote is somebody's mistake and breaks nothing.
 pub fn of_unread(raw: &Raw, malformed: &Malformed) -> Option<Broken> {
     let is_ours = raw.headers.text("ce_position").is_some();
-    let is_levels = raw.topic == Topic::InventoryStock && malformed.pointer == "/on_hand";
+    let is_levels = raw.topic == Topic::InventoryStock && malformed.pointer == "/data/on_hand";
     (is_ours && is_levels).then_some(Broken::StockBounds)
 }
 

@@ -66,11 +66,13 @@ pub struct Change {
 /// The status of a letter that nobody has touched.
 pub const DEAD: &str = "dead";
 /// All statuses that a query can ask for.
-pub const STATUSES: [&str; 5] = [DEAD, "redriven", "failed-again", "discarded", "parked"];
-/// Asks for those that a redrive takes.
+pub const STATUSES: [&str; 5] = [DEAD, "redriven", "failed-again", "discarded", PARKED];
+/// Asks for those that wait for somebody.
 pub const OPEN: &str = "open";
-/// Those. A parked one was redriven often enough.
-pub const OPEN_STATUSES: [&str; 2] = [DEAD, "failed-again"];
+/// Those: all that are not done with.
+pub const OPEN_STATUSES: [&str; 3] = [DEAD, "failed-again", PARKED];
+/// It failed again so often that redrives of many leave it out. Named alone it is taken as ever, mended or as it was.
+pub const PARKED: &str = "parked";
 /// Nothing waits behind those any more.
 pub const DONE_STATUSES: [&str; 2] = ["redriven", "discarded"];
 

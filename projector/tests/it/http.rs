@@ -431,7 +431,12 @@ async fn a_dead_letter_is_shown_whole_and_its_commands_go_to_its_owner_under_its
     );
 
     let mended = STANDARD.encode("{}");
-    let why = json!({"value_base64": mended, "by": "me", "reason": "typo"});
+    let mut why = json!({"value_base64": mended, "by": "me", "reason": "typo"});
+    let redrive = format!("/dead-letters/{letter_id}/redrive");
+    let (status, refused) = api.post(&redrive, &why).await;
+    assert_eq!((status, &refused["code"]), (422, &json!("unreadable-value")), "{refused}");
+    assert_eq!(refused["errors"][0]["pointer"], "/value_base64");
+    why["no_validate"] = json!(true);
     let (status, asked) = api.post(&format!("/dead-letters/{letter_id}/redrive"), &why).await;
     assert_eq!((status, &asked["group"]), (202, &json!("order-service")), "{asked}");
     let sent = api.published(Topic::DeadLettersCommands, 1).await.remove(0);
@@ -443,6 +448,8 @@ async fn a_dead_letter_is_shown_whole_and_its_commands_go_to_its_owner_under_its
     };
     assert_eq!((redrive.dead_letter_id, redrive.group.as_str()), (letter_id, "order-service"));
     assert_eq!(redrive.value_base64, Some(mended));
+    let kept = r#"typo (edited: text "\u{fffd}" -> "}")"#.replace(r"\u{fffd}", "\u{fffd}");
+    assert_eq!((&redrive.reason, &asked["reason"]), (&kept, &json!(kept)));
     assert_eq!(envelope.id.to_string(), asked["command_id"].as_str().unwrap());
 
     let discard = format!("/dead-letters/{letter_id}/discard");
@@ -451,6 +458,67 @@ async fn a_dead_letter_is_shown_whole_and_its_commands_go_to_its_owner_under_its
     assert_eq!(api.post(&discard, &json!({"by": "me"})).await.0, 400);
     let nobody = format!("/dead-letters/{}/discard", Uuid::from_u128(8));
     assert_eq!(api.post(&nobody, &json!({"by": "me", "reason": "old"})).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_mended_value_is_read_before_anything_is_asked_and_what_was_changed_is_kept() {
+    let mut api = Api::new().await;
+    let value = |quantity: Value| {
+        let data = json!({"sku": "A", "quantity": quantity});
+        json!({"specversion": "1.0", "id": "1", "source": "/x", "type": "fulfil.stock.receive.v1", "data": data})
+            .to_string()
+    };
+    let header = |name: &'static str, value: &str| {
+        (name.into(), Some(bytes::Bytes::copy_from_slice(value.as_bytes())))
+    };
+    let letter = shared::contract::envelope::Outgoing {
+        topic: Topic::DeadLetters,
+        key: bytes::Bytes::from_static(b"A"),
+        value: Some(value(json!("2")).into()),
+        headers: vec![
+            header("dlq.id", &Uuid::from_u128(7).to_string()),
+            header("__dlq.errors.group", "inventory-service"),
+            header("__dlq.errors.topic", "inventory.commands"),
+            header("__dlq.errors.partition", "1"),
+            header("__dlq.errors.offset", "17"),
+            header("dlq.stage", "validate"),
+            header("dlq.code", "invalid-data"),
+            header("dlq.failed-at", "2026-11-24T10:02:11.034Z"),
+        ],
+    };
+    take_all(&mut api.projection, crate::sagas::place([letter])).await;
+    let redrive = format!("/dead-letters/{}/redrive", Uuid::from_u128(7));
+    let mend = |value: &str, reason: &str| json!({"value_base64": STANDARD.encode(value), "by": "me", "reason": reason});
+    let good = value(json!(2));
+    for (body, code, place) in [
+        (mend(&value(json!(0)), "typo"), "unreadable-value", "/value_base64/data/quantity"),
+        (mend(&good.replace("\"A\"", "\"B\""), "typo"), "unreadable-value", "/value_base64/data/sku"),
+        (mend(&good.replace("receive", "lose"), "typo"), "unreadable-value", "/value_base64/type"),
+        (mend("not json at all", "typo"), "unreadable-value", "/value_base64"),
+        (mend(&value(json!("2")), "typo"), "invalid", "/value_base64"),
+        (mend(&good, &"x".repeat(401)), "invalid", "/reason"),
+        (json!({"value_base64": "?", "by": "me", "reason": "typo"}), "invalid", "/value_base64"),
+    ] {
+        let (status, refused) = api.post(&redrive, &body).await;
+        assert_eq!((status, &refused["code"]), (422, &json!(code)), "{refused}");
+        assert_eq!(refused["errors"][0]["pointer"], place, "{refused}");
+    }
+    let two = value(json!(0)).replace("\"A\"", "\"a b\"");
+    let (_, refused) = api.post(&redrive, &mend(&two, "typo")).await;
+    assert_eq!(refused["errors"].as_array().unwrap().len(), 2, "{refused}");
+
+    let (status, asked) = api.post(&redrive, &mend(&good, "typo")).await;
+    assert_eq!(status, 202, "{asked}");
+    // Nothing of what was refused is there.
+    let sent = api.published(Topic::DeadLettersCommands, 1).await.remove(0);
+    let envelope = decode(&sent, Mode::Production).unwrap();
+    let command = Message::decode(&envelope.message_type, &envelope.data).unwrap().unwrap();
+    let Message::DeadLetterCommand(DeadLetterCommand::Redrive(redrive)) = command else {
+        panic!("{command:?}")
+    };
+    assert_eq!(redrive.reason, r#"typo (edited: /data/quantity "2" -> 2)"#);
+    assert_eq!(redrive.value_base64, Some(STANDARD.encode(good)));
+    assert_eq!(envelope.id.to_string(), asked["command_id"].as_str().unwrap());
 }
 
 fn published(bootstrap: &str, topic: Topic, messages: usize) -> Vec<Raw> {

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     http::{Api, id, orders},
-    letter_groups::letter,
+    letter_groups::{change, letter},
     project::{take_all, with_a_broken_confirmation},
     sagas::{Path, place},
 };
@@ -181,7 +181,7 @@ async fn a_message_that_died_is_shown_as_it_is_wherever_it_came_from() {
     take_all(&mut api.projection, place([died])).await;
     let id = Uuid::from_u128(7);
     let hurt = "update dead_letter_view
-                set value = '{</textarea></pre><script>', message = '<script> at line 1 column 2', key = '\"><script>',
+                set value = '{</textarea></pre><script>', message = '<script> (line 1, column 2)', key = '\"><script>',
                     changed_by = '<script>', changed_reason = '<script>', fingerprint = '\"><script>',
                     headers = '[{\"name\":\"<script>\",\"value_base64\":\"PHNjcmlwdD4=\"}]'";
     assert!(sqlx::query(hurt).execute(&mut api.database.connection).await.unwrap().rows_affected() > 0);
@@ -193,6 +193,41 @@ async fn a_message_that_died_is_shown_as_it_is_wherever_it_came_from() {
     }
     let html = api.screen(&format!("/dead-letters/{id}")).await;
     assert!(html.contains("<pre tabindex=\"0\">{<mark>&#60;</mark>/textarea&#62;"), "{html}");
+}
+
+#[tokio::test]
+async fn a_parked_letter_stays_in_sight_until_it_is_mended_or_given_up() {
+    let mut api = Api::new().await;
+    let reason = ("invalid-json", "f1");
+    let records = [
+        letter(7, "k1", "order-service", reason, 2.0),
+        letter(8, "k2", "order-service", reason, 1.0),
+        change(7, "k1", "parked"),
+        change(8, "k2", "discarded"),
+    ];
+    take_all(&mut api.projection, place(records)).await;
+    let (parked, done) = (Uuid::from_u128(7), Uuid::from_u128(8));
+    let html = api.screen(&format!("/dead-letters/{parked}")).await;
+    let forms =
+        |id: Uuid| ["redrive", "discard"].map(|verb| format!("data-post=\"/dead-letters/{id}/{verb}\""));
+    assert!(forms(parked).iter().all(|form| html.contains(form)), "{html}");
+    assert!(
+        html.contains("⚠ parked") && html.contains("It failed again 3 times, so redrives of many"),
+        "{html}"
+    );
+    let html = api.screen(&format!("/dead-letters/{done}")).await;
+    assert!(forms(done).iter().all(|form| !html.contains(form)), "{html}");
+    for address in ["/dead-letters", "/dead-letters?status=open", "/dead-letters?status=parked"] {
+        let html = api.screen(address).await;
+        assert!(html.contains(&format!("id=\"letter-{parked}\"")), "{address}: {html}");
+        assert!(html.contains("1 that wait, 1 of them parked</h2>"), "{address}: {html}");
+        assert!(html.contains("data-post=\"/dead-letters/bulk\""), "{address}");
+    }
+    let all = |verb| json!({"verb": verb, "all": true, "by": "me", "reason": "old"});
+    let (status, none) = api.post("/dead-letters/bulk", &all("redrive")).await;
+    let why = "no dead letter that waits matches; 1 more is parked after 3 redrives and left out";
+    assert_eq!((status, &none["detail"]), (404, &json!(why)));
+    assert_eq!(api.post("/dead-letters/bulk", &all("discard")).await.0, 202);
 }
 
 #[tokio::test]

@@ -2,25 +2,30 @@
 
 use std::time::Duration;
 
-use projector::view::{
-    awaiting::{Limits, awaiting},
-    funnel::{Funnel, Lost},
-    invariant::{Broken, of_unread},
-    order::{OrderRow, reason_name},
-    pace,
-    past::{Pieces, pasts},
-    payment::PaymentStatus,
-    rows::{Fact, Rows},
-    sale,
-    source::Step,
-    timeline::story,
+use projector::{
+    intake::{self, Unread},
+    view::{
+        awaiting::{Limits, awaiting},
+        funnel::{Funnel, Lost},
+        invariant::{Broken, of_unread},
+        order::{OrderRow, reason_name},
+        pace,
+        past::{Pieces, pasts},
+        payment::PaymentStatus,
+        rows::{Fact, Rows},
+        sale,
+        source::Step,
+        timeline::story,
+    },
 };
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
 use shared::contract::{
-    Malformed, Timestamp,
+    Timestamp,
     envelope::{self, Mode, Raw, encode_manual},
     ids::OrderId,
+    limits::STOCK_LEVEL_MAX,
     message::Message,
     order::{CancelReason, CancelStage, CancelledBy, OrderCancelled, OrderCompleted, OrderConfirmed},
     payment::{PaymentDeclined, PaymentRefunded},
@@ -303,10 +308,20 @@ fn levels_out_of_bounds_are_an_alarm_where_a_service_of_ours_wrote_them() {
     let (mut world, row) = played(Path::Completed);
     world.plant(by_hand(row.order_id));
     let all = world.in_order();
-    let malformed = Malformed::at("limit", "/on_hand", "out of bounds");
     let ours = all.iter().find(|raw| raw.topic == Topic::InventoryStock).unwrap();
+    // As it is read with this field as something else.
+    let unread = |field: &str, other: Value| {
+        let mut value: Value = serde_json::from_slice(ours.value.as_deref().unwrap()).unwrap();
+        *value.pointer_mut(field).unwrap() = other;
+        let raw = Raw { value: Some(value.to_string().into()), ..ours.clone() };
+        match intake::read(&raw, Mode::Production) {
+            Err(Unread::Malformed(_, malformed)) => malformed,
+            other => panic!("{other:?}"),
+        }
+    };
+    let malformed = unread("/data/on_hand", json!(STOCK_LEVEL_MAX + 1));
     assert_eq!(of_unread(ours, &malformed), Some(Broken::StockBounds));
-    assert_eq!(of_unread(ours, &Malformed::at("limit", "/sku", "too long")), None);
+    assert_eq!(of_unread(ours, &unread("/data/sku", json!("a b"))), None);
     let foreign = Raw { topic: Topic::InventoryStock, ..all.last().unwrap().clone() };
     assert_eq!(of_unread(&foreign, &malformed), None);
 }

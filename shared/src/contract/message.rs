@@ -166,7 +166,7 @@ impl Message {
         let envelope = envelope::decode(raw, mode)?;
         let message = Self::decode(&envelope.message_type, &envelope.data)
             .ok_or_else(|| Malformed::at("unknown-type", "/type", "is not a type of the contract"))?
-            .map_err(|malformed| Malformed { pointer: format!("/data{}", malformed.pointer), ..malformed })?;
+            .map_err(Malformed::in_data)?;
         envelope::check_key(raw, &message)?;
         Ok(message)
     }

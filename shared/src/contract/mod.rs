@@ -15,6 +15,7 @@ pub mod payment;
 pub mod dead_letter;
 pub mod upcast;
 pub mod catalogue;
+pub mod schema;
 pub mod samples;
 pub mod brief;
 pub mod envelope;
@@ -42,5 +43,10 @@ impl Malformed {
 
     pub fn at(code: &'static str, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { code, pointer: pointer.into(), detail: detail.into() }
+    }
+
+    /// The same place, of a payload, as one of the message that carries it.
+    pub fn in_data(self) -> Self {
+        Self { pointer: format!("/data{}", self.pointer), ..self }
     }
 }

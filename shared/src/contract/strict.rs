@@ -30,16 +30,20 @@ pub(super) fn check_member(json: &str) -> Result<(), Malformed> {
 fn check_at(depth: usize, json: &str) -> Result<(), Malformed> {
     let mut reader = serde_json::Deserializer::from_str(json);
     Checked { depth }.deserialize(&mut reader).and_then(|()| reader.end()).map_err(|error| {
-        let text = error.to_string();
+        let (text, place) = (error.to_string(), place(&error));
         match text.split(" at line ").next().unwrap_or_default() {
-            DUPLICATE => Malformed::new("duplicate-key", "a JSON key stands twice in one object"),
-            DEEP => Malformed::new("limit", format!("JSON is at most {JSON_DEPTH_MAX} deep")),
-            other => Malformed::new(
-                "invalid-json",
-                format!("{other} (line {}, column {})", error.line(), error.column()),
-            ),
+            DUPLICATE => {
+                Malformed::new("duplicate-key", format!("a JSON key stands twice in one object {place}"))
+            }
+            DEEP => Malformed::new("limit", format!("JSON is at most {JSON_DEPTH_MAX} deep {place}")),
+            other => Malformed::new("invalid-json", format!("{other} {place}")),
         }
     })
+}
+
+/// Where it ended to be what it should be: in bytes from one.
+pub(super) fn place(error: &serde_json::Error) -> String {
+    format!("(line {}, column {})", error.line(), error.column())
 }
 
 const DUPLICATE: &str = "duplicate key";

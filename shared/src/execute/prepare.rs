@@ -57,7 +57,7 @@ pub fn prepare<D: Decider>(decider: &D, raw: &Raw, mode: Mode, now: Timestamp) -
     };
     let message = match Message::decode(&envelope.message_type, &envelope.data) {
         Some(Ok(message)) => message,
-        Some(Err(malformed)) => return dead(Failure::malformed(Stage::Validate, &malformed), None),
+        Some(Err(malformed)) => return dead(Failure::malformed(Stage::Validate, &malformed.in_data()), None),
         // Of a service of ours, in a rolling deploy. Commands come from anybody, and nobody's may wait without limit.
         None if envelope.position.is_some() && raw.topic.is_events() => {
             return Prepared::Newer { key: newer_key(raw, &envelope) };

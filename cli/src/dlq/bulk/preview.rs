@@ -8,16 +8,18 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::json;
-use shared::contract::{
-    Malformed,
-    envelope::{Headers, Raw},
-    topics::Topic,
+use shared::{
+    contract::{
+        Malformed,
+        envelope::{Headers, Raw},
+        topics::Topic,
+    },
+    mend::readable,
 };
 use uuid::Uuid;
 
 use super::{LANES, Verb, selection::Selection};
 use crate::{
-    dlq::readable,
     exit::{Exit, ended},
     output::{Output, Tone, count},
     place::Place,

@@ -48,6 +48,7 @@ pub(super) struct Selection {
 #[derive(Debug, Deserialize)]
 pub(super) struct Listed {
     id: Uuid,
+    status: String,
     group: String,
     topic: String,
     key: Option<String>,
@@ -59,34 +60,31 @@ pub(super) struct Listed {
 pub(super) async fn select(verb: Verb, filter: &FilterArgs, place: &Place) -> anyhow::Result<Selection> {
     let mut selection = Selection::default();
     let mut groups: HashSet<Arc<str>> = HashSet::new();
-    for status in ["open", "parked"] {
-        let mut listed = 0;
-        let url = format!("{}/dead-letters", place.projector);
-        let query = filter.query(status);
-        let take = |letter: Listed| {
-            listed += 1;
-            if !filter.takes(
-                &letter.group,
-                &letter.code,
-                &letter.fingerprint,
-                &letter.topic,
-                letter.key.as_deref(),
-            ) {
-                return;
-            }
-            // To give up what was redriven too often is just what is left to do with it.
-            if verb == Verb::Redrive && (status == "parked" || letter.redrives >= REDRIVES_MAX) {
-                selection.parked += 1;
-                return;
-            }
-            let group =
-                groups.get(letter.group.as_str()).cloned().unwrap_or_else(|| letter.group.as_str().into());
-            groups.insert(Arc::clone(&group));
-            selection.letters.push(Selected { id: letter.id, group, about: about(&letter) });
-        };
-        service::each(&url, "dead_letters", &query, LETTERS_MAX, take).await?;
-        selection.more |= listed == LETTERS_MAX;
-    }
+    let mut listed = 0;
+    let url = format!("{}/dead-letters", place.projector);
+    let take = |letter: Listed| {
+        listed += 1;
+        if !filter.takes(
+            &letter.group,
+            &letter.code,
+            &letter.fingerprint,
+            &letter.topic,
+            letter.key.as_deref(),
+        ) {
+            return;
+        }
+        // To give up what was redriven too often is just what is left to do with it.
+        if verb == Verb::Redrive && (letter.status == "parked" || letter.redrives >= REDRIVES_MAX) {
+            selection.parked += 1;
+            return;
+        }
+        let group =
+            groups.get(letter.group.as_str()).cloned().unwrap_or_else(|| letter.group.as_str().into());
+        groups.insert(Arc::clone(&group));
+        selection.letters.push(Selected { id: letter.id, group, about: about(&letter) });
+    };
+    service::each(&url, "dead_letters", &filter.query("open"), LETTERS_MAX, take).await?;
+    selection.more = listed == LETTERS_MAX;
     selection.letters.reverse();
     Ok(selection)
 }
@@ -137,6 +135,7 @@ pub(super) mod tests {
             let text = |text: &str| text.to_owned();
             let letter = Listed {
                 id: Uuid::from_u128(id),
+                status: text("dead"),
                 group: text("g"),
                 topic: text(topic),
                 key: Some(text(key)),

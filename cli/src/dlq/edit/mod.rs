@@ -1,36 +1,26 @@
 //! `fulfil dlq edit`: mends the value of a letter, checks it, shows what is changed, and has it processed. What was
 //! changed is kept with the letter, behind the reason of whoever did it.
 
-mod diff;
 mod editor;
 mod indent;
 
 use std::{process::ExitCode, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
-use shared::contract::{
-    dead_letter::{DeadLetterCommand, RedriveDeadLetter},
-    envelope::{Headers, Raw},
-    limits::TEXT_CHARS_MAX,
-    topics::Topic,
+use shared::{
+    contract::dead_letter::{DeadLetterCommand, RedriveDeadLetter},
+    mend::{self, Change},
 };
 
-use self::diff::Change;
-use super::{Letter, command, letters, pick, readable, show::printable, value, which};
+use super::{Letter, command, letters, pick, show::printable, value, which};
 use crate::{
     event::{Assignment, duration_arg},
     exit::{Exit, ended},
     output::{Output, Tone},
     place::Place,
 };
-
-/// So that what was changed has room beside it.
-const REASON_CHARS_MAX: usize = 400;
-const REASON_TOO_LONG: &str =
-    "--reason has 1 to 400 characters here, so that what was changed has room beside it";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -67,9 +57,7 @@ pub(super) async fn run(args: EditArgs, place: &Place, output: Output) -> anyhow
     let by = which::by(args.by.as_deref());
     which::check_text("--by", &by)?;
     which::check_text("--reason", &args.reason)?;
-    if args.reason.chars().count() > REASON_CHARS_MAX {
-        return Err(ended(Exit::Usage, REASON_TOO_LONG));
-    }
+    value::check_reason(&args.reason)?;
     let letters = letters::load(place).await?;
     let letter = pick::one(&letters, &args.letter)?;
     if !letter.is_open() {
@@ -82,15 +70,15 @@ pub(super) async fn run(args: EditArgs, place: &Place, output: Output) -> anyhow
         return Err(ended(Exit::Refused, "nothing was changed, so nothing was sent"));
     }
     value::check_size(&after)?;
-    let changes = diff::changes(before, &after);
-    let reason = format!("{} {}", args.reason, diff::compact(&changes, room(&args.reason)));
+    let changes = mend::changes(before, &after);
+    let reason = mend::reason(&args.reason, &changes);
     if output.json && args.dry_run {
         output.object(&json!({"id": letter.id, "changes": changes, "reason": reason}))?;
     } else {
         show(&changes, args.dry_run, output);
     }
     if !args.no_validate {
-        check(letter, &after)?;
+        value::check(letter, &after)?;
     }
     if args.dry_run {
         return Ok(Exit::Done.into());
@@ -124,11 +112,6 @@ fn edited(args: &EditArgs, letter: &Letter) -> anyhow::Result<Vec<u8>> {
     Ok(if saved == shown { before.to_vec() } else { saved.into_bytes() })
 }
 
-/// What the diff may take of the stored reason.
-fn room(reason: &str) -> usize {
-    TEXT_CHARS_MAX - reason.chars().count() - 1
-}
-
 /// Data where nothing else is done, else what a person looks at before it is sent.
 fn show(changes: &[Change], is_data: bool, output: Output) {
     for change in changes {
@@ -142,29 +125,4 @@ fn show(changes: &[Change], is_data: bool, output: Output) {
             }
         }
     }
-}
-
-/// Whether the owner can read it, by the schemas of this build.
-fn check(letter: &Letter, value: &[u8]) -> anyhow::Result<()> {
-    let Some(topic) = Topic::parse(&letter.topic) else { return Ok(()) };
-    let raw = Raw {
-        topic,
-        partition: letter.partition,
-        offset: letter.offset,
-        key: letter.key.clone(),
-        value: Some(Bytes::copy_from_slice(value)),
-        headers: Headers::Readable(letter.headers.clone()),
-        timestamp_ms: 0,
-    };
-    let wrongs = readable::wrongs(&raw)?;
-    if wrongs.is_empty() {
-        return Ok(());
-    }
-    let wrongs: Vec<String> = wrongs.iter().map(|wrong| printable(wrong.as_bytes())).collect();
-    let text = format!(
-        "{} could not read it, so nothing was sent (--no-validate sends it):\n  {}",
-        letter.group,
-        wrongs.join("\n  ")
-    );
-    Err(ended(Exit::Refused, text))
 }

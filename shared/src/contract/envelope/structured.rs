@@ -37,8 +37,11 @@ impl<'a> Structured<'a> {
     pub(super) fn read(json: &'a str) -> Result<Self, Malformed> {
         let event: Self = serde_json::from_str(json).map_err(|error| {
             // What is not strict JSON is told first, whatever else is wrong before.
-            let not_strict = strict::check(json).err();
-            not_strict.unwrap_or_else(|| Malformed { code: "invalid-envelope", ..invalid_data(error) })
+            strict::check(json).err().unwrap_or_else(|| {
+                let place = strict::place(&error);
+                let Malformed { detail, .. } = invalid_data(error);
+                Malformed::new("invalid-envelope", format!("{detail} {place}"))
+            })
         })?;
         // Where it fails, the place is told as one of the whole.
         strict::check_member(event.data).or_else(|_| strict::check(json))?;

@@ -1,44 +1,38 @@
 //! Whether a message can be read at all, by the contract that this program was built with.
 
-use shared::contract::{
+use crate::contract::{
     Malformed,
     envelope::{Envelope, Mode, Raw, decode},
     message::Message,
+    schema::Checker,
 };
 
-use crate::event::Checker;
-
 /// In development mode, which takes more.
-pub(super) fn check(raw: &Raw) -> Result<(), Malformed> {
+pub fn check(raw: &Raw) -> Result<(), Malformed> {
     Message::read(raw, Mode::Development).map(drop)
 }
 
 /// All that is wrong with it, each with its place: a schema finds more than the first.
-pub(super) fn wrongs(raw: &Raw) -> anyhow::Result<Vec<String>> {
+pub fn wrongs(raw: &Raw) -> anyhow::Result<Vec<Malformed>> {
     let Err(first) = check(raw) else { return Ok(Vec::new()) };
-    let mut wrongs = match decode(raw, Mode::Development) {
+    let wrongs = match decode(raw, Mode::Development) {
         Ok(envelope) if Message::knows(&envelope.message_type) => of_schema(&envelope)?,
         _ => Vec::new(),
     };
-    if wrongs.is_empty() {
-        wrongs.push(format!("{} {}", first.pointer, first.detail).trim().to_owned());
-    }
-    Ok(wrongs)
+    // What the payload is right about: its key, its topic.
+    Ok(if wrongs.is_empty() { vec![first] } else { wrongs })
 }
 
-fn of_schema(envelope: &Envelope) -> anyhow::Result<Vec<String>> {
+fn of_schema(envelope: &Envelope) -> anyhow::Result<Vec<Malformed>> {
     let data = serde_json::from_str(&envelope.data)?;
     let wrongs = Checker::default().wrongs(&envelope.message_type, &data)?;
-    // Places in the payload, of which the payload as a whole is named by its name.
-    let place =
-        |wrong: String| if wrong.starts_with('/') { format!("/data{wrong}") } else { format!("/{wrong}") };
-    Ok(wrongs.into_iter().map(place).collect())
+    Ok(wrongs.into_iter().map(Malformed::in_data).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::contract::{envelope::Headers, topics::Topic};
     use bytes::Bytes;
-    use shared::contract::{envelope::Headers, topics::Topic};
 
     use super::*;
 

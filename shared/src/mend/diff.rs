@@ -11,16 +11,16 @@ const VALUE_CHARS_MAX: usize = 60;
 const POINTER_CHARS_MAX: usize = 80;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Change {
+pub struct Change {
     /// A JSON pointer; empty for the value as a whole.
-    pub(super) pointer: String,
+    pub pointer: String,
     /// None where there was nothing.
-    pub(super) before: Option<Value>,
-    pub(super) after: Option<Value>,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
 }
 
 /// Never empty where the bytes differ.
-pub(super) fn changes(before: &[u8], after: &[u8]) -> Vec<Change> {
+pub fn changes(before: &[u8], after: &[u8]) -> Vec<Change> {
     let mut changes = Vec::new();
     if let (Ok(before), Ok(after)) = (serde_json::from_slice(before), serde_json::from_slice(after)) {
         compare(String::new(), Some(&before), Some(&after), &mut changes);
@@ -65,7 +65,7 @@ fn of_text(before: &str, after: &str) -> Change {
 }
 
 /// `(edited: /data/quantity "2" -> 2; and 3 more)`, in at most so many characters, of which there are at least a hundred.
-pub(super) fn compact(changes: &[Change], chars_max: usize) -> String {
+pub fn compact(changes: &[Change], chars_max: usize) -> String {
     let more = |shown: usize| match changes.len() - shown {
         0 => String::new(),
         1 if shown == 0 => "one place".to_owned(),
