@@ -85,7 +85,7 @@ async fn every_command_that_a_screen_offers_does_what_it_says() {
         "fulfil order list",
         "fulfil order get --event",
         "fulfil order timeline",
-        "fulfil dlq groups",
+        "fulfil dlq groups --all",
         "fulfil dlq show",
         "fulfil dlq redrive --fingerprint --dry-run",
         "fulfil stock list",

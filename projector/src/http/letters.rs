@@ -33,7 +33,7 @@ use crate::{
         query::{self, After, LetterFilter},
         reads::Reading,
     },
-    view::letter::{DONE_STATUSES, Letter, LetterRow, OPEN, STATUSES},
+    view::letter::{Letter, LetterRow, OPEN, OPEN_STATUSES, STATUSES},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -218,7 +218,7 @@ pub(super) async fn followers(
 
 /// What waits behind a letter, or why that is not known here.
 pub(crate) async fn waiting(app: &App, row: &LetterRow) -> Result<Result<FollowersBody, String>, Problem> {
-    if DONE_STATUSES.contains(&row.status()) {
+    if !OPEN_STATUSES.contains(&row.status()) {
         return Ok(Ok(FollowersBody::default()));
     }
     if row.letter.as_ref().is_none_or(|letter| letter.group != GROUP) {

@@ -3,7 +3,7 @@
 use shared::contract::{Timestamp, brief::cut};
 
 use super::text;
-use crate::view::letter::{LetterRow, OPEN_STATUSES};
+use crate::view::letter::LetterRow;
 
 pub(super) struct Died {
     pub id: String,
@@ -14,8 +14,6 @@ pub(super) struct Died {
     pub status: String,
     pub since: String,
     pub holds: bool,
-    /// Whether a redrive takes it.
-    pub is_open: bool,
     /// The same in the shell.
     pub redrive: String,
 }
@@ -32,7 +30,6 @@ impl Died {
             status: text::words(row.status()),
             since: text::from_now(letter.failed_at, now),
             holds: letter.holds(),
-            is_open: OPEN_STATUSES.contains(&row.status()),
             redrive: format!("fulfil dlq redrive {} --reason '…'", row.id),
         })
     }

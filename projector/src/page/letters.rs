@@ -29,7 +29,7 @@ use crate::{
         letter_groups::{LetterGroup, letter_groups},
         query,
     },
-    view::letter::{DONE_STATUSES, Header, LetterRow, OPEN, PARKED, STATUSES},
+    view::letter::{Header, LetterRow, OPEN, OPEN_STATUSES, PARKED, STATUSES},
 };
 
 #[derive(Template)]
@@ -137,7 +137,7 @@ pub(super) async fn list(
         .await?;
     let run = standing(&app).await?;
     let now = Timestamp::from(std::time::SystemTime::now());
-    let frame = Frame::new(&app, "dead letters", "Dead letters", "fulfil dlq groups");
+    let frame = Frame::new(&app, "dead letters", "Dead letters", here.command());
     rendered(&Letters {
         frame: match &run {
             Some(run) if is_first && run.is_under_way() => frame.live(address),
@@ -196,7 +196,7 @@ pub(super) async fn show(
         headers: letter.headers.iter().map(header).collect(),
         behind: behind.map(Behind::from),
         is_parked: found.status() == PARKED,
-        is_done: DONE_STATUSES.contains(&found.status()),
+        is_done: !OPEN_STATUSES.contains(&found.status()),
         row,
     })
 }
@@ -230,6 +230,20 @@ impl Filter {
     /// Whether all letters are meant, whatever their status.
     fn is_everything(&self) -> bool {
         [&self.group, &self.code, &self.fingerprint].iter().all(|text| text.is_empty())
+    }
+
+    /// What says the same in a shell, which leaves out what is done with unless it is asked for.
+    fn command(&self) -> String {
+        let flags = [
+            ("status", &self.status),
+            ("group", &self.group),
+            ("code", &self.code),
+            ("fingerprint", &self.fingerprint),
+        ];
+        let given = flags.iter().filter(|(_, value)| !value.is_empty());
+        let flags: String = given.map(|(name, value)| format!(" --{name} {}", text::shell(value))).collect();
+        let all = if self.is(OPEN) { "" } else { " --all" };
+        format!("fulfil dlq groups{flags}{all}")
     }
 
     /// With something else than what is here.

@@ -69,12 +69,10 @@ pub const DEAD: &str = "dead";
 pub const STATUSES: [&str; 5] = [DEAD, "redriven", "failed-again", "discarded", PARKED];
 /// Asks for those that wait for somebody.
 pub const OPEN: &str = "open";
-/// Those: all that are not done with.
+/// Those: all that are not done with. Behind the others nothing waits any more.
 pub const OPEN_STATUSES: [&str; 3] = [DEAD, "failed-again", PARKED];
 /// It failed again so often that redrives of many leave it out. Named alone it is taken as ever, mended or as it was.
 pub const PARKED: &str = "parked";
-/// Nothing waits behind those any more.
-pub const DONE_STATUSES: [&str; 2] = ["redriven", "discarded"];
 
 /// The code of a message that a bug died of.
 const PANICKED: &str = "panicked";
