@@ -112,6 +112,9 @@ impl BrokerSettings {
         overrides: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingError> {
         for (name, value) in overrides {
+            // An alias of a setting of ours would stand beside it, and chance decide.
+            let name =
+                if name == "max.partition.fetch.bytes" { "fetch.message.max.bytes".to_owned() } else { name };
             if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
                 return Err(SettingError::Refused { name, reason });
             }
@@ -231,6 +234,13 @@ mod tests {
 
     fn with(name: &str, value: &str) -> Result<BrokerSettings, SettingError> {
         BrokerSettings::new("127.0.0.1:9092").with_environment([(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn an_alias_of_a_setting_of_ours_takes_its_place() {
+        let config = with("KAFKA_CONFIG_MAX_PARTITION_FETCH_BYTES", "7000").unwrap().consumer("group", "one");
+        assert_eq!(config.get("fetch.message.max.bytes"), Some("7000"));
+        assert_eq!(config.get("max.partition.fetch.bytes"), None);
     }
 
     #[test]
