@@ -17,8 +17,8 @@ use crate::{
 
 /// Of what waits behind one letter.
 pub const FIRST_MAX: i64 = 20;
-/// A turn, a connection and two short statements.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// A turn, a connection and two short statements; before the projector gives up.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(1_500);
 const NAME: &str = "admin";
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -32,7 +32,7 @@ pub struct FollowersBody {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FollowerBody {
     /// Null where it cannot be read.
-    #[schema(example = "payment.captured")]
+    #[schema(example = "fulfil.payment.captured.v1")]
     pub message_type: Option<String>,
     pub topic: String,
     pub partition: i32,

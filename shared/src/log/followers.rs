@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{HeldRow, StoreError, held_messages, letters};
+use super::{HeldRow, LetterStatus, StoreError, held_messages, letters};
 
 #[derive(Debug, Default, PartialEq)]
 pub struct Followers {
@@ -12,14 +12,17 @@ pub struct Followers {
     pub first: Vec<HeldRow>,
 }
 
-/// Of a letter that somebody is to decide about: none where it holds no key. `None`: this database has no such letter.
+/// None where the letter holds no key, or none any more. `None`: this database has no such letter.
 pub async fn followers(
     connection: &mut PgConnection,
     letter: Uuid,
     first_max: i64,
 ) -> Result<Option<Followers>, StoreError> {
     let Some(stored) = letters(connection, &[letter]).await?.pop() else { return Ok(None) };
-    let Some((key, _)) = stored.letter.holds else { return Ok(Some(Followers::default())) };
+    let is_done = matches!(stored.status, Some(LetterStatus::Redriven | LetterStatus::Discarded));
+    let Some((key, _)) = stored.letter.holds.filter(|_| !is_done) else {
+        return Ok(Some(Followers::default()));
+    };
     let messages = sqlx::query_scalar("select count(*) from held_message where key = $1")
         .bind(&key)
         .fetch_one(&mut *connection)

@@ -1,8 +1,8 @@
 //! What waits comes back byte for byte and in order, and begins to move when its stream begins.
 
 use shared::log::{
-    Begun, DoneTask, Held, HeldRow, HoldKind, KeyHeld, Letter, LetterChange, LetterRecord, LetterStatus,
-    Stage,
+    Begun, DoneTask, Followers, Held, HeldRow, HoldKind, KeyHeld, Letter, LetterChange, LetterRecord,
+    LetterStatus, Stage,
 };
 
 use super::*;
@@ -168,6 +168,9 @@ async fn a_key_stands_as_its_letters_and_its_waiting_messages_say() {
         .await;
     let asked = log::keys_held(&mut connection, &["a".to_owned()]).await.unwrap();
     assert_eq!(asked, [stands("a", 0, [1, 1, 0])]);
+    // Two wait on its key, for another reason than this letter.
+    let done = log::followers(&mut connection, Uuid::from_u128(2), 9).await.unwrap();
+    assert_eq!(done, Some(Followers::default()));
 }
 
 #[tokio::test]
