@@ -19,12 +19,10 @@ pub struct Cached<T> {
 }
 
 impl<T> Cached<T> {
-    /// What was read last, and whether that is fresh.
-    pub fn known(&self) -> (Option<Arc<T>>, bool) {
-        match &*self.known.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((at, known)) => (Some(Arc::clone(known)), at.elapsed() < FRESH_FOR),
-            None => (None, false),
-        }
+    /// What was read last, unless it is older.
+    pub fn within(&self, age: Duration) -> Option<Arc<T>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, known)| Arc::clone(known))
     }
 
     pub async fn get(&self, read: impl AsyncFnOnce() -> T) -> Arc<T> {
@@ -38,7 +36,7 @@ impl<T> Cached<T> {
     /// What could not be read is tried again by the next who asks.
     pub async fn try_get<E>(&self, read: impl AsyncFnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let _turn = self.turn.lock().await;
-        if let (Some(known), true) = self.known() {
+        if let Some(known) = self.within(FRESH_FOR) {
             return Ok(known);
         }
         let found = Arc::new(read().await?);
@@ -70,7 +68,7 @@ mod tests {
     async fn many_who_ask_at_once_are_answered_by_one_reading_and_a_failed_one_is_not_kept() {
         let (cached, readings) = (Cached::<u32>::default(), AtomicU32::new(0));
         let failed = cached.try_get(async || Err::<u32, _>("away")).await;
-        assert_eq!((failed, cached.known().1), (Err("away"), false));
+        assert_eq!((failed, cached.within(FRESH_FOR)), (Err("away"), None));
         let ask = async || {
             let read = async || {
                 tokio::task::yield_now().await;
@@ -79,6 +77,7 @@ mod tests {
             *cached.get(read).await
         };
         assert_eq!(tokio::join!(ask(), ask(), ask()), (7, 7, 7));
-        assert_eq!((readings.load(Ordering::Relaxed), cached.known().1), (1, true));
+        assert_eq!((readings.load(Ordering::Relaxed), cached.within(FRESH_FOR)), (1, Some(Arc::new(7))));
+        assert_eq!(cached.within(Duration::ZERO), None);
     }
 }

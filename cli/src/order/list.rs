@@ -36,7 +36,7 @@ pub(super) struct ListArgs {
     /// Only orders created since, such as 2026-11-24T10:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Only orders that came so far and no further
+    /// Only orders that came so far and no further; looks through all that may be, until there are enough
     #[arg(long, value_parser = ["created", "reserved", "authorized", "confirmed", "completed"])]
     stage: Option<String>,
     /// Only orders created longer ago, such as 5m

@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::Deserialize;
 use shared::{consumer::operator, http::followers::FollowersBody};
 use tokio::{
@@ -68,30 +68,27 @@ impl fmt::Display for AdminAddr {
     }
 }
 
-pub(super) async fn standing(admins: &[AdminAddr]) -> Vec<Process> {
-    let said = each(admins, said).await.into_iter();
-    said.map(|(admin, said)| Process { admin: admin.to_string(), said }).collect()
-}
-
-/// What waits behind a letter, as its owner says; or why nobody does.
+/// What waits behind a letter, as its owner says; or why nobody does. Others need not answer.
 pub(super) async fn followers(admins: &[AdminAddr], letter: Uuid) -> Result<FollowersBody, String> {
     let path = format!("/dead-letters/{letter}/followers");
-    let said = each(admins, |admin| {
-        let path = &path;
-        async move {
-            let (status, body) = ask(&admin, path).await?;
-            match status.as_str() {
-                "404" => Ok(None),
-                _ => Ok(Some(serde_json::from_str::<FollowersBody>(&found(path, &status, body)?)?)),
-            }
-        }
-    });
+    let path = &path;
+    let mut asked: FuturesUnordered<_> = admins
+        .iter()
+        .map(async |admin| {
+            let said = timeout(ANSWERS_WITHIN, ask(admin, path)).await;
+            (admin, said.unwrap_or_else(|_| bail!("it does not answer")))
+        })
+        .collect();
     let mut silent = Vec::new();
-    for (admin, said) in said.await {
-        match said {
+    while let Some((admin, said)) = asked.next().await {
+        let found = said.and_then(|(status, body)| match status.as_str() {
+            "404" => Ok(None),
+            _ => Ok(Some(serde_json::from_str(&found(path, &status, body)?)?)),
+        });
+        match found {
             Ok(Some(followers)) => return Ok(followers),
             Ok(None) => {}
-            Err(why) => silent.push(format!("{admin}: {why}")),
+            Err(why) => silent.push(format!("{admin}: {why:#}")),
         }
     }
     Err(match silent.is_empty() {
@@ -100,26 +97,20 @@ pub(super) async fn followers(admins: &[AdminAddr], letter: Uuid) -> Result<Foll
     })
 }
 
-/// All at once, in their order: what each says, or why it does not.
-async fn each<T, F: Future<Output = anyhow::Result<T>>>(
-    admins: &[AdminAddr],
-    ask: impl Fn(AdminAddr) -> F,
-) -> Vec<(AdminAddr, Result<T, String>)> {
-    let asked = admins.iter().map(|admin| {
-        let said = timeout(ANSWERS_WITHIN, ask(admin.clone()));
-        async {
-            let said = said.await.unwrap_or_else(|_| Err(anyhow::anyhow!("it does not answer")));
-            (admin.clone(), said.map_err(|error| format!("{error:#}")))
-        }
+/// All at once, in their order.
+pub(super) async fn standing(admins: &[AdminAddr]) -> Vec<Process> {
+    let asked = admins.iter().map(async |admin| {
+        let said = timeout(ANSWERS_WITHIN, said(admin)).await;
+        let said = said.unwrap_or_else(|_| bail!("it does not answer"));
+        Process { admin: admin.to_string(), said: said.map_err(|error| format!("{error:#}")) }
     });
     join_all(asked).await
 }
 
-async fn said(admin: AdminAddr) -> anyhow::Result<Said> {
-    let Version { service } = serde_json::from_str(&get(&admin, "/version").await?)?;
-    let operator::Standing { paused_ms, partitions } =
-        serde_json::from_str(&get(&admin, "/consumer").await?)?;
-    let metrics = get(&admin, "/metrics").await?;
+async fn said(admin: &AdminAddr) -> anyhow::Result<Said> {
+    let Version { service } = serde_json::from_str(&get(admin, "/version").await?)?;
+    let operator::Standing { paused_ms, partitions } = serde_json::from_str(&get(admin, "/consumer").await?)?;
+    let metrics = get(admin, "/metrics").await?;
     Ok(Said {
         service,
         paused_ms,

@@ -29,6 +29,8 @@ pub const GROUPS: [&str; 4] = ["order-service", "inventory-service", "payment-se
 const BROKER_ANSWERS_WITHIN: Duration = Duration::from_secs(4);
 /// For who shows it beside other things.
 const SOON: Duration = Duration::from_millis(300);
+/// What is older is not told as how they stand.
+const KNOWN_FOR: Duration = Duration::from_secs(10);
 /// After that.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
@@ -68,14 +70,14 @@ impl Consumers {
         }
     }
 
-    /// As it stands now where that is told soon, else as it was seen last.
+    /// As it stands now where that is told soon, else as it was seen a moment ago, if it was.
     pub async fn soon(&self) -> Option<Arc<Standing>> {
         let all = self.clone();
         // Looked at to its end, for the next who asks.
         let looked = tokio::spawn(async move { all.standing().await });
         match timeout(SOON, looked).await {
             Ok(Ok(standing)) => Some(standing),
-            _ => self.seen.known().0,
+            _ => self.seen.within(KNOWN_FOR),
         }
     }
 

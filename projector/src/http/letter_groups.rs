@@ -25,7 +25,7 @@ pub(super) struct GroupsQuery {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct GroupsBody {
-    /// At most 200, of the newest 20,000 letters that match.
+    /// At most 200, of the newest 20,000 letters that match and wait, and of as many that are done with.
     groups: Vec<GroupBody>,
 }
 

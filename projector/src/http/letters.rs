@@ -210,14 +210,14 @@ pub(super) async fn followers(
     PathParam(LetterId(id)): PathParam<LetterId>,
 ) -> Result<Json<FollowersBody>, Problem> {
     let row = known(&app, id).await?;
-    match waiting(&app, &row).await? {
+    match behind(&app, &row).await? {
         Ok(followers) => Ok(Json(followers)),
         Err(why) => Err(Problem::unavailable(format!("what waits behind {id} is not known here: {why}"), 5)),
     }
 }
 
 /// What waits behind a letter, or why that is not known here.
-pub(crate) async fn waiting(app: &App, row: &LetterRow) -> Result<Result<FollowersBody, String>, Problem> {
+pub(crate) async fn behind(app: &App, row: &LetterRow) -> Result<Result<FollowersBody, String>, Problem> {
     if !OPEN_STATUSES.contains(&row.status()) {
         return Ok(Ok(FollowersBody::default()));
     }

@@ -161,7 +161,8 @@ pub(crate) async fn listed(
 ) -> Result<(Vec<Read<OrderRow>>, Option<String>), Problem> {
     let limit = paging::limit(asked.limit)?;
     let older = asked.older_than.as_deref().map(older_than).transpose()?;
-    let after = paging::read(asked.cursor.as_deref())?.or(older);
+    let places = [paging::read(asked.cursor.as_deref())?, older];
+    let after = places.into_iter().flatten().min_by_key(|after| (after.time, after.id));
     if asked.status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
         return Err(Problem::unreadable("/status", format!("is none of {}", STATUSES.join(", "))));
     }
@@ -173,20 +174,11 @@ pub(crate) async fn listed(
         since: asked.since.as_deref().map(since).transpose()?,
         step: asked.stage.as_deref().map(step).transpose()?,
     };
-    if let Some(step) = filter.step {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let found = app.read(move |mut connection| async move {
-            reached(&mut connection, &filter, step, after, limit).await
-        });
-        let (rows, next) = found.await?;
-        return Ok((rows, next.map(paging::write)));
-    }
-    let rows =
-        app.read(move |mut connection| async move {
-            query::orders(&mut connection, &filter, after, limit + 1).await
-        })
-        .await?;
-    Ok(paging::cut(rows, limit, |read: &Read<OrderRow>| After::of(&read.row).map(paging::write)))
+    let limit = usize::try_from(limit).unwrap_or_default();
+    let found =
+        app.read(move |mut connection| async move { reached(&mut connection, &filter, after, limit).await });
+    let (rows, next) = found.await?;
+    Ok((rows, next.map(paging::write)))
 }
 
 fn step(text: &str) -> Result<Step, Problem> {

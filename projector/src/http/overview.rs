@@ -69,9 +69,9 @@ pub(crate) struct PartBody {
     pub cancelled: i64,
     /// Of those that are decided; null where none is.
     pub cancelled_percent: Option<f64>,
-    /// The most that had not ended at a time in these minutes, and of them past their limit, among the 1,000 oldest of each
-    /// status; null where nobody looked.
+    /// The most that had not ended whenever it was looked at in these minutes; null where nobody looked, or into another view.
     pub open: Option<i64>,
+    /// The same of those past their limit, among the 1,000 oldest of each status.
     pub overdue: Option<i64>,
     /// That died in these minutes, whatever became of them.
     pub dead_letters: i64,

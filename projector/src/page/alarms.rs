@@ -78,9 +78,17 @@ impl AlarmBody {
     }
 
     /// Of the groups and processes that are known of: what the view cannot tell by itself.
-    pub(super) fn of_consumers(standing: &Standing) -> Vec<Self> {
+    pub(super) fn of_consumers(standing: Option<&Standing>) -> Vec<Self> {
         let alarm = |kind, what: String, why: String| Self { kind, what, why, address: "/consumers".into() };
+        let Some(standing) = standing else {
+            let (what, why) = ("how the consumers stand is not known", "nobody has answered yet");
+            return vec![alarm("no answer", what.into(), why.into())];
+        };
         let mut alarms = Vec::new();
+        if let Some(why) = &standing.broker {
+            let what = "Kafka does not say how the consumers stand".to_owned();
+            alarms.push(alarm("no answer", what, why.clone()));
+        }
         for Process { admin, said } in &standing.processes {
             if let Err(why) = said {
                 let what = format!("the process at {admin} does not say how it stands");
@@ -184,13 +192,16 @@ mod tests {
             said("projector", 2, 0, &[], &[]),
             Process { admin: "http://b:1".into(), said: Err("away".into()) },
         ];
-        let alarms = AlarmBody::of_consumers(&Standing { broker: None, groups, processes });
+        let alarms = AlarmBody::of_consumers(Some(&Standing { broker: None, groups, processes }));
         let kinds: Vec<&str> = alarms.iter().map(|alarm| alarm.kind).collect();
         assert_eq!(kinds, ["no answer", "lag", "held", "paused", "invariant violated", "messages missing"]);
         assert!(alarms[1].why.starts_with("7 messages wait"), "{alarms:?}");
         assert!(alarms[4].why.contains("no such stock"), "{alarms:?}");
         let silent = vec![Group { name: "projector", ..Group::default() }];
         let away = Standing { broker: Some("away".into()), groups: silent, processes: Vec::new() };
-        assert_eq!(AlarmBody::of_consumers(&away), []);
+        for (standing, why) in [(Some(&away), "away"), (None, "nobody has answered yet")] {
+            let alarms = AlarmBody::of_consumers(standing);
+            assert_eq!((alarms.len(), alarms[0].kind, &*alarms[0].why), (1, "no answer", why));
+        }
     }
 }

@@ -23,10 +23,10 @@ use crate::{
     http::{
         App,
         bulk::{RunBody, standing},
-        letters::{ListQuery, filter, known, listed, unknown, waiting},
+        letters::{ListQuery, behind, filter, known, listed, unknown},
     },
     read_model::{
-        letter_groups::{LetterGroup, letter_groups},
+        letter_groups::{LETTERS_MAX, LetterGroup, letter_groups, waiting},
         query,
     },
     view::letter::{Header, LetterRow, OPEN, OPEN_STATUSES, PARKED, STATUSES},
@@ -41,6 +41,8 @@ struct Letters {
     /// Of all that match, those that wait for somebody, and those of them that a redrive leaves out.
     open: i64,
     parked: i64,
+    /// Of those that wait and of the others, how many are in the groups; empty where all are.
+    newest: String,
     /// Of many at once, the newest.
     run: Option<RunBody>,
     rows: Vec<Row>,
@@ -132,9 +134,13 @@ pub(super) async fn list(
     let of_groups =
         filter(asked.status.clone(), asked.group.clone(), asked.code.clone(), asked.fingerprint.clone())?;
     let (rows, next) = listed(&app, asked).await?;
-    let groups = app
-        .read(move |mut connection| async move { letter_groups(&mut connection, &of_groups).await })
+    let (groups, waiting) = app
+        .read(move |mut connection| async move {
+            let groups = letter_groups(&mut connection, &of_groups).await?;
+            Ok((groups, waiting(&mut connection, &of_groups).await?))
+        })
         .await?;
+    let letters: i64 = groups.iter().map(|group| group.letters).sum();
     let run = standing(&app).await?;
     let now = Timestamp::from(std::time::SystemTime::now());
     let frame = Frame::new(&app, "dead letters", "Dead letters", here.command());
@@ -144,8 +150,9 @@ pub(super) async fn list(
             _ if is_first => frame.seldom(address),
             _ => frame,
         },
-        open: groups.iter().map(|group| group.statuses.open()).sum(),
-        parked: groups.iter().map(|group| group.statuses.parked).sum(),
+        open: waiting.open,
+        parked: waiting.parked,
+        newest: if letters >= LETTERS_MAX { text::count(LETTERS_MAX) } else { String::new() },
         run,
         groups: groups.into_iter().map(|group| Group::of(group, &here, now)).collect(),
         rows: rows.iter().filter_map(|row| Row::of(row, now)).collect(),
@@ -173,7 +180,7 @@ pub(super) async fn show(
             .map(|read| format!("/orders/{}", read.row.order_id)),
         Err(_) => None,
     };
-    let behind = waiting(&app, &found).await?;
+    let behind = behind(&app, &found).await?;
     let header = |header: &Header| (header.name.clone(), header.text().unwrap_or_default());
     rendered(&Screen {
         frame: Frame::new(

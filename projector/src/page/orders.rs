@@ -90,7 +90,11 @@ pub(super) async fn show(
     let frame = Frame::new(&app, "orders", "Orders", filter.command());
     rendered(&Orders {
         // A page further back stays as it is while it is read.
-        frame: if is_first { frame.live(&address) } else { frame },
+        frame: match (is_first, filter.stage.is_empty()) {
+            (true, true) => frame.live(&address),
+            (true, false) => frame.seldom(&address),
+            (false, _) => frame,
+        },
         rows: rows.iter().filter_map(|read| Row::of(&app, read)).collect(),
         next: next
             .map(|next| format!("{address}{}cursor={next}", if address.contains('?') { '&' } else { '?' })),

@@ -87,6 +87,7 @@ struct Seen {
     /// Of what was asked for.
     parts: Vec<Part>,
     died: Vec<i64>,
+    died_in_hour: Vec<i64>,
     /// Of the hour, and of what was asked for.
     open_of_hour: Vec<Option<OpenOrders>>,
     open_orders: Vec<Option<OpenOrders>>,
@@ -125,8 +126,8 @@ pub(super) async fn show(
     State(app): State<App>,
     Query(OverviewQuery { over }): Query<OverviewQuery>,
 ) -> Result<Response, Problem> {
-    let seen = app.overviews.seen(&app, over).await?;
-    let standing = app.consumers.soon().await;
+    let (seen, standing) = tokio::join!(app.overviews.seen(&app, over), app.consumers.soon());
+    let seen = seen?;
     let body = seen.body(&app, over, standing.as_deref());
     let frame = Frame::new(&app, "overview", "Overview", "fulfil order list --open");
     rendered(&Overview {
@@ -144,8 +145,8 @@ pub(super) async fn show(
 
 /// The same for programs.
 pub(crate) async fn body(app: &App, over: Over) -> Result<OverviewBody, Problem> {
-    let standing = app.consumers.soon().await;
-    Ok(app.overviews.seen(app, over).await?.body(app, over, standing.as_deref()))
+    let (seen, standing) = tokio::join!(app.overviews.seen(app, over), app.consumers.soon());
+    Ok(seen?.body(app, over, standing.as_deref()))
 }
 
 impl Seen {
@@ -165,12 +166,19 @@ impl Seen {
         lost.truncate(NEWEST_ORDERS as usize);
         let dead = LetterFilter { status: Some(letter::OPEN.into()), ..LetterFilter::default() };
         let hour = pulse::over(connection, HOUR).await?;
+        let died_in_hour = pulse::died(connection, HOUR).await?;
+        let open_of_hour = open_orders::over(connection, HOUR).await?;
         Ok(Self {
             parts: if span == HOUR { hour.clone() } else { pulse::over(connection, span).await? },
             hour,
-            died: pulse::died(connection, span).await?,
-            open_of_hour: open_orders::over(connection, HOUR).await?,
-            open_orders: open_orders::over(connection, span).await?,
+            died: if span == HOUR { died_in_hour.clone() } else { pulse::died(connection, span).await? },
+            died_in_hour,
+            open_orders: if span == HOUR {
+                open_of_hour.clone()
+            } else {
+                open_orders::over(connection, span).await?
+            },
+            open_of_hour,
             open: query::count(connection, &OPEN).await?.iter().map(|(_, orders)| orders).sum(),
             oldest,
             newest: query::orders(connection, &OrderFilter::default(), None, NEWEST_ORDERS).await?,
@@ -187,7 +195,7 @@ impl Seen {
         let late: Vec<AlarmBody> = self.oldest.iter().filter_map(|read| AlarmBody::late(app, read)).collect();
         let overdue = late.len();
         let mut attention: Vec<AlarmBody> = AlarmBody::behind(app.lag_ms()).into_iter().collect();
-        attention.extend(standing.map(AlarmBody::of_consumers).unwrap_or_default());
+        attention.extend(AlarmBody::of_consumers(standing));
         attention.extend(AlarmBody::held(self.held));
         attention.extend(self.drift.iter().take(SHOWN_MAX).map(AlarmBody::drifted));
         attention.extend(late.into_iter().take(SHOWN_MAX));
@@ -251,11 +259,9 @@ fn drawn(body: &OverviewBody, parts: &[Part]) -> Vec<Plot> {
     ]
 }
 
-fn figures(Seen { hour, groups, open_of_hour, .. }: &Seen, body: &OverviewBody) -> Vec<Figure> {
+fn figures(Seen { hour, died_in_hour: died, open_of_hour, .. }: &Seen, body: &OverviewBody) -> Vec<Figure> {
     let created: Vec<Option<f64>> = hour.iter().map(|part| Some(part.created as f64)).collect();
     let p95: Vec<Option<f64>> = hour.iter().map(|part| part.percentile_ms(0.95)).collect();
-    let died: Vec<i64> =
-        (0..HOUR.parts).map(|part| groups.iter().filter_map(|group| group.trend.get(part)).sum()).collect();
     let seen = |of: fn(&OpenOrders) -> i64| {
         let values: Vec<_> =
             open_of_hour.iter().map(|seen| seen.as_ref().map(|seen| of(seen) as f64)).collect();
@@ -280,7 +286,7 @@ fn figures(Seen { hour, groups, open_of_hour, .. }: &Seen, body: &OverviewBody) 
         Figure {
             note: format!("{} in the last hour", text::count(hour.iter().map(|part| part.created).sum())),
             points: spark::points(&created),
-            ..figure("orders a minute", newest.map_or_else(String::new, a_minute))
+            ..figure("orders a minute", newest.map_or_else(String::new, created_a_minute))
         },
         Figure {
             note: format!("p50 {}", ms(p50)),
@@ -311,7 +317,7 @@ fn figures(Seen { hour, groups, open_of_hour, .. }: &Seen, body: &OverviewBody) 
 }
 
 /// Of a part that has not ended.
-fn a_minute(part: &Part) -> String {
+fn created_a_minute(part: &Part) -> String {
     let since = Timestamp::from(std::time::SystemTime::now()) - part.begins_at;
     // A clock of the database that is ahead must not make many of few.
     let minutes = (since.num_seconds() as f64 / 60.0).clamp(1.0, HOUR.minutes as f64);

@@ -5,11 +5,12 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::query::LetterFilter;
-use crate::view::letter::OPEN_STATUSES;
+use crate::view::letter::{OPEN_STATUSES, STATUSES};
 
 /// More reasons than that nobody reads.
 pub const GROUPS_MAX: i64 = 200;
-/// Of those that match the newest so many are counted: a hundred thousand would take seconds, again and again.
+/// Of those that wait, and of those that are done with, the newest so many are counted: a hundred thousand would take seconds,
+/// again and again.
 pub const LETTERS_MAX: i64 = 20_000;
 
 /// Letters with one fingerprint and code, of one consumer group.
@@ -62,18 +63,51 @@ pub async fn open_by_group(connection: &mut PgConnection) -> Result<Vec<(String,
     Ok(counts.fetch_all(connection).await?)
 }
 
-/// Most letters that wait for somebody first; at most [`GROUPS_MAX`], of at most [`LETTERS_MAX`] letters.
+/// How many letters that match wait for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Waiting {
+    pub open: i64,
+    /// Of these.
+    pub parked: i64,
+}
+
+pub async fn waiting(connection: &mut PgConnection, filter: &LetterFilter) -> Result<Waiting, StoreError> {
+    let waiting = sqlx::query_as(
+        "select count(*) as open, count(*) filter (where status = 'parked') as parked
+         from dead_letter_view
+         where status = any ($1)
+           and failed_at is not null
+           and ($2::text is null or \"group\" = $2)
+           and ($3::text is null or code = $3)
+           and ($4::text is null or fingerprint = $4)",
+    )
+    .bind(asked(filter, true))
+    .bind(&filter.group)
+    .bind(&filter.code)
+    .bind(&filter.fingerprint);
+    Ok(waiting.fetch_one(connection).await?)
+}
+
+/// The statuses that are asked for: those of letters that wait, or of those that are done with.
+fn asked(filter: &LetterFilter, waits: bool) -> Vec<&'static str> {
+    let asked = filter.statuses();
+    let is_asked = |status: &&str| asked.as_ref().is_none_or(|asked| asked.contains(status));
+    STATUSES.into_iter().filter(|status| OPEN_STATUSES.contains(status) == waits).filter(is_asked).collect()
+}
+
+/// Most letters that wait for somebody first; at most [`GROUPS_MAX`], of at most [`LETTERS_MAX`] of either kind.
 pub async fn letter_groups(
     connection: &mut PgConnection,
     filter: &LetterFilter,
 ) -> Result<Vec<LetterGroup>, StoreError> {
     let groups = sqlx::query_as(include_str!("letter_groups.sql"))
-        .bind(filter.statuses())
+        .bind(asked(filter, true))
         .bind(&filter.group)
         .bind(&filter.code)
         .bind(&filter.fingerprint)
         .bind(GROUPS_MAX)
         .bind(LETTERS_MAX)
+        .bind(asked(filter, false))
         .fetch_all(connection)
         .await?;
     Ok(groups)

@@ -25,14 +25,32 @@ from (
       id, status, "group", code, fingerprint, key, failed_at,
       -- In buckets of five minutes. The clock of who wrote it may be ahead of this one.
       greatest(floor(extract(epoch from now() - failed_at) / 300), 0) as age
-    from dead_letter_view
-    where failed_at is not null
-      and ($1::text[] is null or status = any ($1))
-      and ($2::text is null or "group" = $2)
-      and ($3::text is null or code = $3)
-      and ($4::text is null or fingerprint = $4)
-    order by failed_at desc, id desc
-    limit $6
+    from (
+      -- Those that wait are found among however many are done with.
+      (
+        select id, status, "group", code, fingerprint, key, failed_at
+        from dead_letter_view
+        where failed_at is not null
+          and status = any ($1)
+          and ($2::text is null or "group" = $2)
+          and ($3::text is null or code = $3)
+          and ($4::text is null or fingerprint = $4)
+        order by failed_at desc, id desc
+        limit $6
+      )
+      union all
+      (
+        select id, status, "group", code, fingerprint, key, failed_at
+        from dead_letter_view
+        where failed_at is not null
+          and status = any ($7)
+          and ($2::text is null or "group" = $2)
+          and ($3::text is null or code = $3)
+          and ($4::text is null or fingerprint = $4)
+        order by failed_at desc, id desc
+        limit $6
+      )
+    ) as newest
   ) as letter
   group by fingerprint, "group", code
   order by waiting desc, letters desc, last_failed_at desc, fingerprint, "group"

@@ -12,7 +12,7 @@ pub struct OpenOrders {
     pub overdue: i64,
 }
 
-/// As it is now. Of a minute the last stays.
+/// As it is now. Of a minute the most stays.
 pub async fn note(connection: &mut PgConnection, seen: OpenOrders) -> Result<(), StoreError> {
     sqlx::query(
         "with gone as (
@@ -22,7 +22,9 @@ pub async fn note(connection: &mut PgConnection, seen: OpenOrders) -> Result<(),
          insert into open_orders (minute, open, overdue)
          values (date_trunc('minute', now()), $1, $2)
          on conflict (minute) do update
-         set open = excluded.open, overdue = excluded.overdue",
+         set
+           open = greatest(open_orders.open, excluded.open),
+           overdue = greatest(open_orders.overdue, excluded.overdue)",
     )
     .bind(seen.open)
     .bind(seen.overdue)

@@ -1,4 +1,4 @@
-//! Orders that came so far and no further. How far says the state of an order, which the database does not look into: they are
+//! Orders as a list asks for them, also those that came so far and no further. How far says the state of an order, which the database does not look into: they are
 //! found among those with a status that says as much.
 
 use shared::log::StoreError;
@@ -16,21 +16,22 @@ const READ_MAX: i64 = 500;
 pub async fn reached(
     connection: &mut PgConnection,
     filter: &OrderFilter,
-    step: Step,
     mut after: Option<After>,
     limit: usize,
 ) -> Result<(Vec<Read<OrderRow>>, Option<After>), StoreError> {
-    let mut found = Vec::new();
-    for _ in 0..LOOKED_AT_MAX / READ_MAX {
-        let rows = orders(connection, filter, after, READ_MAX).await?;
-        let is_all = rows.len() < READ_MAX as usize;
+    let mut found: Vec<Read<OrderRow>> = Vec::new();
+    // Every row is one where no step is asked for.
+    let read_max = if filter.step.is_some() { READ_MAX } else { limit as i64 + 1 };
+    for _ in 0..LOOKED_AT_MAX / read_max {
+        let rows = orders(connection, filter, after, read_max).await?;
+        let is_all = (rows.len() as i64) < read_max;
         for read in rows {
-            after = After::of(&read.row).or(after);
-            if Step::of(&read.row) == Some(step) {
-                found.push(read);
-            }
-            if found.len() == limit {
+            if found.len() == limit && is_wanted(filter, &read) {
                 return Ok((found, after));
+            }
+            after = After::of(&read.row).or(after);
+            if is_wanted(filter, &read) {
+                found.push(read);
             }
         }
         if is_all {
@@ -38,4 +39,8 @@ pub async fn reached(
         }
     }
     Ok((found, after))
+}
+
+fn is_wanted(filter: &OrderFilter, read: &Read<OrderRow>) -> bool {
+    filter.step.is_none_or(|step| Step::of(&read.row) == Some(step))
 }

@@ -74,8 +74,8 @@ pub const OPEN_STATUSES: [&str; 3] = [DEAD, "failed-again", PARKED];
 /// It failed again so often that redrives of many leave it out. Named alone it is taken as ever, mended or as it was.
 pub const PARKED: &str = "parked";
 
-/// The code of a message that a bug died of.
-const PANICKED: &str = "panicked";
+/// The codes of commands that died of something else than a refusal: a bug, or a database that does not take what was decided.
+const NOT_REFUSED: [&str; 2] = ["panicked", "store-refused"];
 
 /// The longest that a writer of ours makes is an operator's reason (512 characters, of four bytes each at most) with the error
 /// of a redrive that failed behind it.
@@ -103,13 +103,13 @@ impl Header {
 }
 
 impl Letter {
-    /// Whether later messages of its key wait for it at its group. Commands are refused by the state that they find, which holds
-    /// nobody; what no state allows is an event.
+    /// Whether later messages of its key wait for it at its group, as far as a letter tells ([`shared::failure::Failure`] knows):
+    /// a command that its state refuses holds nobody; what no state allows is an event.
     pub fn holds(&self) -> bool {
         let is_of_events = || Topic::parse(&self.topic).is_some_and(Topic::is_events);
         match Stage::parse(&self.stage) {
             Some(Stage::Deadly) => true,
-            Some(Stage::Decide) => is_of_events() || self.code == PANICKED,
+            Some(Stage::Decide) => is_of_events() || NOT_REFUSED.contains(&self.code.as_str()),
             Some(Stage::Decode | Stage::Validate | Stage::Hold) | None => false,
         }
     }

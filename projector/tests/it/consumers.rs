@@ -52,7 +52,11 @@ async fn a_broker_that_is_away_is_said_soon_and_what_the_view_knows_is_told() {
     let router = api.router_with(|app| app.consumers = consumers.clone());
 
     let asked = Instant::now();
-    assert!(consumers.soon().await.is_none(), "nobody waits for it");
+    assert!(consumers.soon().await.is_none());
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "the broker is asked for longer, and nobody waits for it"
+    );
     let ask = async || Api::get_from(&router, "/consumers").await;
     let (one, other) = tokio::join!(ask(), ask());
     assert!(asked.elapsed() < Duration::from_secs(20));

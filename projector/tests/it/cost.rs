@@ -1,6 +1,9 @@
 //! What a question costs where the view is large: the rows that Postgres read for it, against those of a page.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use projector::{
     read_model::{
@@ -11,7 +14,10 @@ use projector::{
         reached::{LOOKED_AT_MAX, reached},
         sales, schema,
     },
-    view::{funnel::STEPS, letter, order},
+    view::{
+        funnel::{STEPS, Step},
+        letter, order,
+    },
 };
 use shared::{
     contract::{Timestamp, ids::OrderId, money::Currency},
@@ -195,12 +201,26 @@ async fn ask_for_orders(asked: &mut Asked, orders: i64) {
 
 /// How far orders came is in their state: so many are looked at and no more.
 async fn ask_for_steps(asked: &mut Asked) {
+    // Those under way are all that were reserved: found among the cancelled ones, which are looked at to the end.
+    let filter = OrderFilter { step: Some(Step::Reserved), ..OrderFilter::default() };
+    let (mut found, mut after, mut pages) = (BTreeSet::new(), None, 0);
+    loop {
+        let (rows, next) = reached(&mut asked.connection, &filter, after, LIMIT as usize).await.unwrap();
+        assert!(rows.iter().all(|read| found.insert(read.row.order_id)), "an order is on one page");
+        pages += 1;
+        match next {
+            Some(_) if next == after => panic!("page {pages} leads to itself"),
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(found.len(), 100 + 1);
+    assert!(pages > 3, "{pages}");
     for step in STEPS {
         for is_open in [false, true] {
             let filter = OrderFilter { step: Some(step), is_open, ..OrderFilter::default() };
             let begun = asked.begin().await;
-            let (rows, _) =
-                reached(&mut asked.connection, &filter, step, None, LIMIT as usize).await.unwrap();
+            let (rows, _) = reached(&mut asked.connection, &filter, None, LIMIT as usize).await.unwrap();
             let what = format!("{} orders that came as far as {step:?}", rows.len());
             // Pages of each status that is asked for, of which one is taken.
             asked.end_within(begun, what, LOOKED_AT_MAX * 10).await;
@@ -254,6 +274,11 @@ async fn ask_about_letters(asked: &mut Asked) {
             let begun = asked.begin().await;
             let groups = letter_groups::letter_groups(&mut asked.connection, &filter).await.unwrap();
             asked.end_within(begun, format!("{} groups, {filter:?}", groups.len()), most).await;
+
+            let begun = asked.begin().await;
+            let waiting = letter_groups::waiting(&mut asked.connection, &filter).await.unwrap();
+            assert!(waiting.open <= 30 && waiting.parked == 0, "{waiting:?}");
+            asked.end(begun, format!("how many letters wait, {filter:?}")).await;
 
             let begun = asked.begin().await;
             let rows = query::letters(&mut asked.connection, &filter, None, LIMIT).await.unwrap();
@@ -325,7 +350,9 @@ async fn fill(database: &mut Database, orders: i64) {
         "create function pg_temp.id_of(number bigint) returns uuid language sql immutable
            return ('{ID_PREFIX}' || lpad(to_hex(number), 12, '0'))::uuid;
          create function pg_temp.time_of(number bigint) returns timestamptz language sql immutable
-           return to_timestamp({FIRST_SECOND} + number);"
+           return to_timestamp({FIRST_SECOND} + number);
+         create function pg_temp.text_of(number bigint) returns text language sql immutable
+           return to_char(pg_temp.time_of(number) at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"');"
     );
     for statement in [
         // A million rows take a slow machine longer than any statement of ours may.
@@ -334,7 +361,8 @@ async fn fill(database: &mut Database, orders: i64) {
         format!(
             "insert into order_view
              select pg_temp.id_of(number), order_version, reservation_version, payment_version, order_at,
-               reservation_at, payment_at, order_state, reservation_state, payment_state, \"foreign\", status, made.user_id,
+               reservation_at, payment_at,
+               regexp_replace(order_state, '\"created_at\":\"[^\"]*', '\"created_at\":\"' || pg_temp.text_of(number)), reservation_state, payment_state, \"foreign\", status, made.user_id,
                pg_temp.time_of(number)
              from (
                select number,

@@ -1,5 +1,7 @@
 //! An order of which something died: what is told of it, what waits behind that, and what is to be done.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 use shared::contract::{dead_letter::header, envelope::Outgoing, topics::Topic};
 use uuid::Uuid;
@@ -10,6 +12,8 @@ use crate::{
     project::take_all,
     sagas::{Path, place},
 };
+
+static KEY: LazyLock<String> = LazyLock::new(|| id(1).to_string());
 
 /// A letter of the first order.
 fn died(letter: u128, group: &str, (topic, stage, code): (&str, &str, &str)) -> Outgoing {
@@ -24,11 +28,7 @@ fn died(letter: u128, group: &str, (topic, stage, code): (&str, &str, &str)) -> 
         (header::FINGERPRINT, "f1"),
         (header::FAILED_AT, &format!("2026-11-24T10:02:{letter:02}Z")),
     ];
-    record(letter, key(), &headers)
-}
-
-fn key() -> &'static str {
-    id(1).to_string().leak()
+    record(letter, &KEY, &headers)
 }
 
 const IMPOSSIBLE: (&str, &str, &str) = ("inventory.events", "decide", "contradiction");
@@ -61,10 +61,10 @@ async fn what_is_awaited_is_told_with_the_letter_that_it_waits_behind_until_that
         died(5, "payment-service", IMPOSSIBLE),
         died(6, "projector", IMPOSSIBLE),
         died(7, "payment-service", IMPOSSIBLE),
-        change(7, key(), "discarded"),
-        change(5, key(), "parked"),
-        change(5, key(), "redriven"),
-        change(6, key(), "redriven"),
+        change(7, &KEY, "discarded"),
+        change(5, &KEY, "parked"),
+        change(5, &KEY, "redriven"),
+        change(6, &KEY, "redriven"),
     ]);
     let (died, rest) = records.split_at(9);
     take_all(&mut api.projection, died.to_vec()).await;
@@ -84,12 +84,12 @@ async fn what_is_awaited_is_told_with_the_letter_that_it_waits_behind_until_that
     };
     assert!(html.contains(&held(5)), "{html}");
     assert!(html.contains("<b class=\"bad\">contradiction</b> in payment-service: it cannot be"), "{html}");
-    for (number, is_open) in [(1, true), (2, true), (5, false), (6, true), (7, false)] {
+    for (number, is_open) in [(1, true), (2, true), (5, true), (6, true), (7, false)] {
         let letter = Uuid::from_u128(number);
         let form = format!("data-post=\"/dead-letters/{letter}/redrive\"");
         let command = format!("data-copy=\"fulfil dlq redrive {letter} --reason ");
         assert_eq!([html.contains(&form), html.contains(&command)], [is_open; 2], "{number}: {html}");
-        assert_eq!(html.contains(&format!("\"/dead-letters/{letter}\"")), number != 7, "{number}");
+        assert_eq!(html.contains(&format!("\"/dead-letters/{letter}\"")), is_open, "{number}");
     }
 
     // The view itself did not take something: it may have come.

@@ -241,7 +241,7 @@ async fn a_letter_of_ours_names_what_waits_behind_it() {
     take_all(&mut api.projection, with_a_broken_confirmation().0).await;
     let others = format!("/dead-letters/{}", Uuid::from_u128(7));
     let unknown = api.screen(&others).await;
-    let why = "order-service knows, and does not say: SERVICE_ADMIN_URLS names no admin port of its service";
+    let why = "only to order-service: SERVICE_ADMIN_URLS names no admin port of its service";
     assert!(unknown.contains(why), "{unknown}");
     let stored = "select letter_id from dead_letter where holds_key is not null";
     let ours: Uuid = sqlx::query_scalar(stored).fetch_one(&mut api.database.connection).await.unwrap();

@@ -49,7 +49,7 @@ async fn orders_are_counted_while_they_are_open_and_timed_once_when_they_end() {
     says(&metrics, r#"fulfil_saga_open{stage="confirmed"} 0"#);
     // Its deadline was in 2023.
     says(&metrics, "fulfil_saga_overdue 1");
-    // Of a minute the last look stays, and it is told afterwards.
+    // Of a minute the most stays, and it is told afterwards.
     watch::count(&Reads::new(&database.url), &limits, &metrics).await.unwrap();
     let seen = open_orders::over(&mut database.connection, HOUR).await.unwrap();
     let told: Vec<OpenOrders> = seen.iter().flatten().copied().collect();

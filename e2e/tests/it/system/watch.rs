@@ -78,7 +78,6 @@ async fn a_letter_of_an_order_is_told_while_it_is_followed() {
         let says = async |text: &str| {
             until(text, Duration::from_secs(60), async || said().contains(text).then_some(())).await;
         };
-        says("awaiting ").await;
         let impossible = structured("fulfil.stock.committed.v1", &json!({"order_id": order.id}));
         let place = system.say(Topic::InventoryEvents, order.id, &impossible).await;
         let letter = system.letter_id("order-service", Topic::InventoryEvents, place.partition, place.offset);
