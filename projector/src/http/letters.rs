@@ -36,6 +36,9 @@ use crate::{
     view::letter::{Letter, LetterRow, OPEN, OPEN_STATUSES, STATUSES},
 };
 
+/// In its cursors.
+const LIST: &str = "letters";
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
@@ -160,7 +163,7 @@ pub(super) async fn list(
 /// The rows of a page, and the cursor of the next.
 pub(crate) async fn listed(app: &App, asked: ListQuery) -> Result<(Vec<LetterRow>, Option<String>), Problem> {
     let limit = paging::limit(asked.limit)?;
-    let after = paging::read(asked.cursor.as_deref())?;
+    let after = paging::read(LIST, asked.cursor.as_deref())?;
     let filter = filter(asked.status, asked.group, asked.code, asked.fingerprint)?;
     let rows = app
         .read(move |mut connection| async move {
@@ -168,7 +171,7 @@ pub(crate) async fn listed(app: &App, asked: ListQuery) -> Result<(Vec<LetterRow
         })
         .await?;
     Ok(paging::cut(rows, limit, |row: &LetterRow| {
-        Some(paging::write(After { time: row.letter.as_ref()?.failed_at, id: row.id }))
+        Some(paging::write(LIST, After { time: row.letter.as_ref()?.failed_at, id: row.id }))
     }))
 }
 

@@ -43,6 +43,9 @@ use crate::{
 /// Of dead letters in a refusal.
 const SAID_MAX: usize = 3;
 
+/// In its cursors.
+const LIST: &str = "orders";
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AfterQuery {
@@ -161,7 +164,7 @@ pub(crate) async fn listed(
 ) -> Result<(Vec<Read<OrderRow>>, Option<String>), Problem> {
     let limit = paging::limit(asked.limit)?;
     let older = asked.older_than.as_deref().map(older_than).transpose()?;
-    let places = [paging::read(asked.cursor.as_deref())?, older];
+    let places = [paging::read(LIST, asked.cursor.as_deref())?, older];
     let after = places.into_iter().flatten().min_by_key(|after| (after.time, after.id));
     if asked.status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
         return Err(Problem::unreadable("/status", format!("is none of {}", STATUSES.join(", "))));
@@ -178,7 +181,7 @@ pub(crate) async fn listed(
     let found =
         app.read(move |mut connection| async move { reached(&mut connection, &filter, after, limit).await });
     let (rows, next) = found.await?;
-    Ok((rows, next.map(paging::write)))
+    Ok((rows, next.map(|next| paging::write(LIST, next))))
 }
 
 fn step(text: &str) -> Result<Step, Problem> {

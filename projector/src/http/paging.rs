@@ -17,15 +17,15 @@ pub(super) fn limit(asked: Option<i64>) -> Result<i64, Problem> {
     }
 }
 
-/// Clients pass a cursor on and do not look into it.
-pub(super) fn write(after: After) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{}/{}", after.time.timestamp_micros(), after.id))
+/// Clients pass a cursor on and do not look into it. It names its list: the place of another would be one of this, too.
+pub(super) fn write(list: &str, after: After) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{list}/{}/{}", after.time.timestamp_micros(), after.id))
 }
 
-pub(super) fn read(cursor: Option<&str>) -> Result<Option<After>, Problem> {
+pub(super) fn read(list: &str, cursor: Option<&str>) -> Result<Option<After>, Problem> {
     let parse = |text: &str| {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let (time, id) = text.split_once('/')?;
+        let (time, id) = text.strip_prefix(list)?.strip_prefix('/')?.split_once('/')?;
         Some(After {
             time: Timestamp::from_timestamp_micros(time.parse().ok()?)?,
             id: Uuid::try_parse(id).ok()?,
@@ -55,9 +55,9 @@ mod tests {
     #[test]
     fn a_cursor_reads_as_it_is_written_and_anything_else_is_refused() {
         let after = After { time: Timestamp::UNIX_EPOCH, id: Uuid::from_u128(7) };
-        assert_eq!(read(Some(&write(after))).unwrap(), Some(after));
-        for bad in ["", "x", "!", "MTIz", &write(after)[1..]] {
-            assert!(read(Some(bad)).is_err(), "{bad}");
+        assert_eq!(read("orders", Some(&write("orders", after))).unwrap(), Some(after));
+        for bad in ["", "x", "!", "MTIz", &write("orders", after)[1..], &write("letters", after)] {
+            assert!(read("orders", Some(bad)).is_err(), "{bad}");
         }
     }
 
