@@ -11,6 +11,8 @@ pub mod projection;
 pub mod dev;
 pub mod demo;
 pub mod load;
+pub mod overview;
+pub mod sales;
 pub mod doctor;
 
 pub mod man;

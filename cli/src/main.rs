@@ -4,7 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    consumer, demo, dev, dlq, doctor, event, exit, load, man, order, output::Output, projection, stock, topic,
+    consumer, demo, dev, dlq, doctor, event, exit, load, man, order, output::Output, overview, projection,
+    sales, stock, topic,
 };
 
 #[derive(Debug, Parser)]
@@ -39,6 +40,10 @@ enum Command {
     Consumer(consumer::ConsumerArgs),
     /// The view: fill a second one, compare, put it in the place of the first, and back
     Projection(projection::ProjectionArgs),
+    /// How the whole does, and what needs attention
+    Overview(overview::OverviewArgs),
+    /// What orders completed with, by hour or by sku
+    Sales(sales::SalesArgs),
     /// Is it up, is it keeping up, and does everything add up
     Doctor(doctor::DoctorArgs),
     /// One order down each path of the saga, told as it happens
@@ -95,6 +100,8 @@ async fn run(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
         Command::Dlq(args) => dlq::run(args, output).await,
         Command::Consumer(args) => consumer::run(args, output).await,
         Command::Projection(args) => projection::run(args, output).await,
+        Command::Overview(args) => overview::run(args, output).await,
+        Command::Sales(args) => sales::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Demo(args) => demo::run(args, output).await,
         Command::Load(args) => load::run(args, output).await,

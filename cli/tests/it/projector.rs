@@ -189,6 +189,30 @@ fn orders_that_are_not_what_their_topics_say_are_told_with_the_view() {
 }
 
 #[test]
+fn how_the_whole_does_and_what_was_sold_are_told_as_the_screens_show_them() {
+    let overview = json!({
+        "open": 1, "overdue": 0, "dead_letters": 2,
+        "parts": [{"created": 3, "p95_ms": 1_500.0}, {"created": 4, "p95_ms": null}],
+        "funnel": {"created": 7, "reserved": 6, "authorized": 5, "confirmed": 5, "completed": 4},
+        "lost": [{"reason": "out_of_stock", "orders": 1}],
+        "attention": [{"kind": "overdue", "what": "order 1 is created", "why": "it waits", "address": "/orders/1"}],
+    });
+    let (url, asked) = answering(vec![(200, overview)]);
+    let told = lines(&fulfil(&["overview", "--projector", &url]));
+    for line in ["created in the last hour\t7", "dead letters that wait\t2", "lost: out of stock\t1"] {
+        assert!(told.iter().any(|told| told == line), "{line}: {told:?}");
+    }
+    assert_eq!(told.last().unwrap(), &format!("overdue  order 1 is created: it waits  {url}/orders/1"));
+    assert_eq!(asked.join().unwrap(), ["/overview"]);
+
+    let sale = json!({"sku": null, "hour": "2026-11-24T10:00:00.000Z", "orders": 2, "quantity": 3, "amount": {"minor": 1_999, "currency": "EUR"}});
+    let (url, asked) = answering(vec![(200, json!({"sales": [sale], "next": null}))]);
+    let told = fulfil(&["sales", "--sku", "SKU-1", "--projector", &url]);
+    assert_eq!(lines(&told), ["2026-11-24T10:00:00.000Z\t2\t3\t19.99 EUR"], "{}", said(&told));
+    assert_eq!(asked.join().unwrap(), ["/sales?by=hour&sku=SKU-1&limit=50"]);
+}
+
+#[test]
 fn an_answer_of_another_form_is_no_empty_list() {
     let (url, _) = answering(vec![(200, json!({"items": []}))]);
     let listed = fulfil(&["stock", "list", "--projector", &url]);

@@ -129,7 +129,7 @@ pub(super) async fn show(
     let (seen, standing) = tokio::join!(app.overviews.seen(&app, over), app.consumers.soon());
     let seen = seen?;
     let body = seen.body(&app, over, standing.as_deref());
-    let frame = Frame::new(&app, "overview", "Overview", "fulfil order list --open");
+    let frame = Frame::new(&app, "overview", "Overview", "fulfil overview");
     rendered(&Overview {
         figures: figures(&seen, &body),
         is_day: over == Over::Day,

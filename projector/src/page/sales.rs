@@ -62,8 +62,9 @@ pub(super) async fn show(
     let filter = [("by", if by_sku { "sku" } else { "hour" }), ("sku", &sku), ("since", &since)];
     let address = |cursor: &str| format!("/sales?{}", pairs(&[&filter[..], &[("cursor", cursor)]].concat()));
     let (rows, next) = listed(&app, asked).await?;
-    let of_sku = if sku.is_empty() { String::new() } else { format!(" --sku {}", text::shell(&sku)) };
-    let frame = Frame::new(&app, "sales", "Sales", format!("fulfil order list --status completed{of_sku}"));
+    let given = filter.iter().filter(|(_, value)| !value.is_empty());
+    let flags: String = given.map(|(name, value)| format!(" --{name} {}", text::shell(value))).collect();
+    let frame = Frame::new(&app, "sales", "Sales", format!("fulfil sales{flags}"));
     let mut drawn = if by_sku { Vec::new() } else { drawn(&rows) };
     // Of one hour there is no line.
     drawn.retain(|plot| plot.times.len() > 1);
