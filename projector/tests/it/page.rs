@@ -401,5 +401,5 @@ async fn sales_are_drawn_and_told_without_script() {
     assert!(html.contains("<a href=\"/sales?by=hour&#38;sku=SKU-1\" data-row>SKU-1</a>"), "{html}");
     assert!(html.contains("10.00 EUR"), "{html}");
     let html = api.screen("/sales?by=hour&sku=SKU-1&since=").await;
-    assert!(html.contains("fulfil order list --status completed --sku SKU-1"), "{html}");
+    assert!(html.contains("fulfil sales --by hour --sku SKU-1"), "{html}");
 }
