@@ -48,9 +48,6 @@ pub async fn run(
     loop {
         let batch_max = brake.batch(BATCH_MAX);
         let has_room = !gathered.is_full(batch_max) && !brake.on(Instant::now());
-        if projection.waiters.are_any() {
-            gathered.hurry(Instant::now());
-        }
         let due = gathered.due(batch_max, pace.rested());
         // A timer would round it up to its next millisecond.
         let is_due = due.is_some_and(|due| due <= Instant::now());
@@ -90,11 +87,11 @@ pub async fn run(
         let came = match next {
             Some(Next::Message(raw)) => {
                 let now = Instant::now();
-                gathered.push(raw, now);
+                gathered.push(raw, now, &projection.waiters);
                 while !gathered.is_full(batch_max)
                     && let Some(raw) = heard.try_message()
                 {
-                    gathered.push(raw, now);
+                    gathered.push(raw, now, &projection.waiters);
                 }
                 continue;
             }

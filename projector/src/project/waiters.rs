@@ -12,8 +12,11 @@ use tokio::sync::watch;
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Waiters {
-    waiting: Arc<Mutex<HashMap<StreamName, watch::Sender<i64>>>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
+
+/// By the key of the stream's messages, which an order's three streams have in common.
+type Waiting = HashMap<Box<str>, HashMap<StreamName, watch::Sender<i64>>>;
 
 impl Waiters {
     /// Tells of versions that are committed.
@@ -23,7 +26,7 @@ impl Waiters {
             return;
         }
         for (stream, version) in visible {
-            if let Some(told) = waiting.get(stream) {
+            if let Some(told) = waiting.get(stream.key()).and_then(|of_key| of_key.get(stream)) {
                 told.send_if_modified(|known| {
                     let newer = *version > *known;
                     *known = (*known).max(*version);
@@ -31,19 +34,26 @@ impl Waiters {
                 });
             }
         }
-        waiting.retain(|_, told| told.receiver_count() > 0);
+        waiting.retain(|_, of_key| {
+            of_key.retain(|_, told| told.receiver_count() > 0);
+            !of_key.is_empty()
+        });
     }
 
     /// Listens to a stream. What was committed before is not told again: listen first, then look.
     pub fn listen(&self, stream: &StreamName) -> watch::Receiver<i64> {
-        self.lock().entry(stream.clone()).or_insert_with(|| watch::channel(0).0).subscribe()
+        let mut waiting = self.lock();
+        let of_key = waiting.entry(stream.key().into()).or_default();
+        of_key.entry(stream.clone()).or_insert_with(|| watch::channel(0).0).subscribe()
     }
 
-    pub fn are_any(&self) -> bool {
-        !self.lock().is_empty()
+    /// Whether somebody listens to a stream whose messages have this key.
+    pub fn await_key(&self, key: &[u8]) -> bool {
+        let waiting = self.lock();
+        !waiting.is_empty() && str::from_utf8(key).is_ok_and(|key| waiting.contains_key(key))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<StreamName, watch::Sender<i64>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         // Nothing panics while it is held; and if it did, the map would still be whole.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,14 +67,15 @@ mod tests {
     async fn a_waiter_hears_of_its_stream_and_is_forgotten_when_it_leaves() {
         let waiters = Waiters::default();
         let [one, other] = ["SKU-1", "SKU-2"].map(|sku| StreamName::stock(&sku.parse().unwrap()));
-        assert!(!waiters.are_any());
+        assert!(!waiters.await_key(b"SKU-1"));
         let mut told = waiters.listen(&one);
-        assert!(waiters.are_any());
+        assert!(waiters.await_key(b"SKU-1"));
+        assert!(!waiters.await_key(b"SKU-2") && !waiters.await_key(b"\xff"));
         waiters.tell(&[(other, 9), (one.clone(), 3), (one.clone(), 2)]);
         told.changed().await.unwrap();
         assert_eq!(*told.borrow_and_update(), 3);
         drop(told);
         waiters.tell(&[(one, 4)]);
-        assert!(!waiters.are_any());
+        assert!(!waiters.await_key(b"SKU-1"));
     }
 }
