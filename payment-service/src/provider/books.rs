@@ -86,8 +86,9 @@ struct Account {
     /// One, unless somebody lost an idempotency key.
     charges: Vec<Charge>,
     amount: Option<Money>,
-    said: HashMap<Operation, Said>,
-    asked: HashMap<Operation, u32>,
+    /// By operation, as `asked`: there are as many of these as there were orders, and a map each would be half of the memory.
+    said: [Option<Said>; Operation::ALL.len()],
+    asked: [u32; Operation::ALL.len()],
     changed: u64,
     changed_at: Timestamp,
 }
@@ -138,7 +139,7 @@ impl Books {
     fn reply(&self, request: &Request, behaviour: &Behaviour) -> Reply {
         let account = self.accounts.get(&request.payment_id);
         let amount = request.amount.or(account.and_then(|account| account.amount));
-        let asked = account.and_then(|account| account.asked.get(&request.operation)).copied().unwrap_or(0);
+        let asked = account.map_or(0, |account| account.asked[request.operation as usize]);
         let said = self.possible(request).map_or(Said::Yes, |code| Said::No { code: code.into() });
         let no = |code: &str| Reply::Said(Said::No { code: code.into() });
         match behaviour.fault(request.operation, amount, request.idempotency_key, asked) {
@@ -177,8 +178,8 @@ impl Books {
         let account = self.accounts.entry(entry.payment_id).or_insert_with(|| Account {
             charges: Vec::new(),
             amount: None,
-            said: HashMap::new(),
-            asked: HashMap::new(),
+            said: Default::default(),
+            asked: Default::default(),
             changed: number,
             changed_at: entry.at,
         });
@@ -186,7 +187,7 @@ impl Books {
         self.changes.insert(number, entry.payment_id);
         (account.changed, account.changed_at) = (number, entry.at);
         account.amount = entry.amount.or(account.amount);
-        *account.asked.entry(entry.operation).or_default() += 1;
+        account.asked[entry.operation as usize] += 1;
         let said = match &entry.reply {
             Reply::Said(said) | Reply::Late(said) => said,
             Reply::Contradicted => &Said::Yes,
@@ -197,7 +198,7 @@ impl Books {
         }
         let refused = matches!(entry.operation, Operation::Void | Operation::Refund) && *said != Said::Yes;
         if !refused {
-            account.said.insert(entry.operation, said.clone());
+            account.said[entry.operation as usize] = Some(said.clone());
             self.answers.insert(entry.idempotency_key, (entry.request(), said.clone()));
         }
     }
@@ -205,7 +206,7 @@ impl Books {
     /// `None` for a payment that no call was about.
     pub fn page(&self, payment_id: OrderId) -> Option<Page> {
         let account = self.accounts.get(&payment_id)?;
-        let said = |operation| account.said.get(&operation).cloned();
+        let said = |operation: Operation| account.said[operation as usize].clone();
         let sum = |state| {
             account.charges.iter().filter(|charge| charge.state == state).map(|charge| charge.minor).sum()
         };
@@ -245,6 +246,8 @@ impl Account {
         let state = match entry.operation {
             Operation::Authorize => {
                 let minor = entry.amount.map_or(0, |amount| amount.minor);
+                // Nearly always the only one.
+                self.charges.reserve_exact(1);
                 return self.charges.push(Charge { minor, state: ChargeState::Authorized });
             }
             Operation::Capture => ChargeState::Captured,
