@@ -1,7 +1,7 @@
 //! Messages that are committed together. A commit costs far more than one row of it, and the events of an order come a few
 //! milliseconds apart: each would be a batch of its own at a low rate, so the first waits a moment for those that follow.
 //! What people wait for does not, but for the rest of the loop: how an order ended, or why it cannot, and what has the key of
-//! something that the view was asked to wait for.
+//! something that the view was asked for before it came.
 
 use std::time::{Duration, Instant};
 

@@ -34,15 +34,14 @@ impl Waiters {
                 });
             }
         }
-        waiting.retain(|_, of_key| {
-            of_key.retain(|_, told| told.receiver_count() > 0);
-            !of_key.is_empty()
-        });
+        forget_the_gone(&mut waiting);
     }
 
     /// Listens to a stream. What was committed before is not told again: listen first, then look.
     pub fn listen(&self, stream: &StreamName) -> watch::Receiver<i64> {
         let mut waiting = self.lock();
+        // A replica that commits nothing tells nobody.
+        forget_the_gone(&mut waiting);
         let of_key = waiting.entry(stream.key().into()).or_default();
         of_key.entry(stream.clone()).or_insert_with(|| watch::channel(0).0).subscribe()
     }
@@ -59,6 +58,13 @@ impl Waiters {
     }
 }
 
+fn forget_the_gone(waiting: &mut Waiting) {
+    waiting.retain(|_, of_key| {
+        of_key.retain(|_, told| told.receiver_count() > 0);
+        !of_key.is_empty()
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,11 +77,14 @@ mod tests {
         let mut told = waiters.listen(&one);
         assert!(waiters.await_key(b"SKU-1"));
         assert!(!waiters.await_key(b"SKU-2") && !waiters.await_key(b"\xff"));
-        waiters.tell(&[(other, 9), (one.clone(), 3), (one.clone(), 2)]);
+        waiters.tell(&[(other.clone(), 9), (one.clone(), 3), (one.clone(), 2)]);
         told.changed().await.unwrap();
         assert_eq!(*told.borrow_and_update(), 3);
         drop(told);
-        waiters.tell(&[(one, 4)]);
+        waiters.tell(&[(one.clone(), 4)]);
         assert!(!waiters.await_key(b"SKU-1"));
+        drop(waiters.listen(&one));
+        let _told = waiters.listen(&other);
+        assert!(!waiters.await_key(b"SKU-1"), "also where nothing is committed");
     }
 }

@@ -108,7 +108,7 @@ pub async fn orders(
              limit $7"
         }
         // Begins with what has fewer orders: the sku, the user or the status. Of two that have many and no order in common all
-        // are read. Times are asked of both tables, so that each index is read from there.
+        // are read.
         Some(_) => {
             "select order_view.*, now() as read_at
              from order_sku
@@ -116,9 +116,7 @@ pub async fn orders(
              where order_view.created_at is not null
                and order_view.status = any($1)
                and ($2::text is null or order_view.user_id = $2)
-               and ($3::timestamptz is null or order_view.created_at >= $3)
                and ($3::timestamptz is null or order_sku.created_at >= $3)
-               and ($4::timestamptz is null or (order_view.created_at, order_view.order_id) < ($4, $5))
                and ($4::timestamptz is null or (order_sku.created_at, order_sku.order_id) < ($4, $5))
                and order_sku.sku = $6
              order by order_sku.created_at desc, order_sku.order_id desc

@@ -164,10 +164,12 @@ impl BrokerSettings {
             .set("heartbeat.interval.ms", "2000")
             .set("max.poll.interval.ms", "120000")
             // Whatever an answer brings is unpacked at once, whatever waits already: a megabyte of each partition, the
-            // default, was half of a process's heap while it was behind. A batch that is larger comes whole all the same.
-            // Whoever reads all of a topic is a third faster with the default.
-            .set("fetch.message.max.bytes", "32768")
-            // Another batch or two. What the loop has taken off waits in a queue of ours.
+            // default, was half of a process's heap while it was behind. A batch that is larger comes whole, but only where
+            // no partition before it in the request has anything, and a client that is behind begins each request with the
+            // same one. So a full batch of ours is smaller: a quarter of a megabyte, which lz4 makes a third. Whoever reads
+            // all of a topic is a third faster with the default.
+            .set("fetch.message.max.bytes", "131072")
+            // Another batch or two; each megabyte here is one of every process.
             .set("queued.min.messages", "1000")
             .set("queued.max.messages.kbytes", "512");
         self.finish(config)
@@ -175,7 +177,8 @@ impl BrokerSettings {
 
     /// A consumer that is told what to read and joins no group. `group` is only asked for its committed offsets.
     pub fn reader(&self, group: &str) -> ClientConfig {
-        let config = self.consuming(group);
+        let mut config = self.consuming(group);
+        config.set("queued.min.messages", "4000").set("queued.max.messages.kbytes", "2048");
         self.finish(config)
     }
 
@@ -193,9 +196,6 @@ impl BrokerSettings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            // A few batches: each megabyte here is one of every process.
-            .set("queued.min.messages", "4000")
-            .set("queued.max.messages.kbytes", "2048")
             // The default of a second makes hiccups of a second whenever the local queue was full.
             .set("fetch.queue.backoff.ms", "10")
             // The latency of a quiet topic.

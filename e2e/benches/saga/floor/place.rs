@@ -21,7 +21,7 @@ use shared::{
 
 use super::topics::{PARTITIONS, name};
 
-/// As the product's.
+/// What is fastest: the product's are smaller for the sake of its memory.
 pub(super) const BATCH_MAX: usize = 1_000;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// While something is under way, acknowledgements are heard this soon.
