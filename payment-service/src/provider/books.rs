@@ -86,7 +86,7 @@ struct Account {
     /// One, unless somebody lost an idempotency key.
     charges: Vec<Charge>,
     amount: Option<Money>,
-    /// By operation, as `asked`: there are as many of these as there were orders, and a map each would be half of the memory.
+    /// By operation, as `asked`: no map, since there are as many of these as there were orders.
     said: [Option<Said>; Operation::ALL.len()],
     asked: [u32; Operation::ALL.len()],
     changed: u64,

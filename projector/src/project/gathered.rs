@@ -32,7 +32,7 @@ pub struct Gathered {
 impl Gathered {
     pub fn push(&mut self, raw: Raw, now: Instant, waiters: &Waiters) {
         let is_waited_for = raw.headers.text("ce_type").is_some_and(|name| WAITED_FOR.contains(&name))
-            || raw.key.as_ref().is_some_and(|key| waiters.await_key(key));
+            || raw.key.as_ref().is_some_and(|key| waiters.is_awaited(key));
         let due = if is_waited_for { now } else { now + PATIENCE };
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
         self.bytes += raw.bytes();

@@ -47,7 +47,7 @@ impl Waiters {
     }
 
     /// Whether somebody listens to a stream whose messages have this key.
-    pub fn await_key(&self, key: &[u8]) -> bool {
+    pub fn is_awaited(&self, key: &[u8]) -> bool {
         let waiting = self.lock();
         !waiting.is_empty() && str::from_utf8(key).is_ok_and(|key| waiting.contains_key(key))
     }
@@ -73,18 +73,18 @@ mod tests {
     async fn a_waiter_hears_of_its_stream_and_is_forgotten_when_it_leaves() {
         let waiters = Waiters::default();
         let [one, other] = ["SKU-1", "SKU-2"].map(|sku| StreamName::stock(&sku.parse().unwrap()));
-        assert!(!waiters.await_key(b"SKU-1"));
+        assert!(!waiters.is_awaited(b"SKU-1"));
         let mut told = waiters.listen(&one);
-        assert!(waiters.await_key(b"SKU-1"));
-        assert!(!waiters.await_key(b"SKU-2") && !waiters.await_key(b"\xff"));
+        assert!(waiters.is_awaited(b"SKU-1"));
+        assert!(!waiters.is_awaited(b"SKU-2") && !waiters.is_awaited(b"\xff"));
         waiters.tell(&[(other.clone(), 9), (one.clone(), 3), (one.clone(), 2)]);
         told.changed().await.unwrap();
         assert_eq!(*told.borrow_and_update(), 3);
         drop(told);
         waiters.tell(&[(one.clone(), 4)]);
-        assert!(!waiters.await_key(b"SKU-1"));
+        assert!(!waiters.is_awaited(b"SKU-1"));
         drop(waiters.listen(&one));
         let _told = waiters.listen(&other);
-        assert!(!waiters.await_key(b"SKU-1"), "also where nothing is committed");
+        assert!(!waiters.is_awaited(b"SKU-1"), "also where nothing is committed");
     }
 }
