@@ -1,11 +1,14 @@
 //! How a batch of the projection is written: tried until the database answers, halved where one message is to
 //! blame, and followed by what it frees.
 
+use std::collections::BTreeMap;
+
 use shared::{
     consumer::Place,
     contract::{
         dead_letter::DeadLetterCommand,
         envelope::{Mode, Raw},
+        ids::{OrderId, Sku},
     },
     failure::{Failure, poison},
     log::{self, Appended, HeldRow, Move, StoreError},
@@ -26,7 +29,7 @@ use super::{
 use crate::{
     intake::{GROUP, Heard},
     read_model::{load, write},
-    view::rows::Ended,
+    view::{order::OrderRow, rows::Ended, stock::StockRow},
 };
 
 /// How much of what waits on a key is released in one transaction.
@@ -83,7 +86,19 @@ impl Projection {
         part: &[Taken],
         instead: Option<&Failure>,
     ) -> Result<(Batch, Appended), StoreError> {
-        let (mode, now, view, is_second) = (self.mode, self.clock.now(), self.view, self.decided.is_some());
+        let (batch, view) = (self.folded(part, instead).await?, self.view);
+        let appended =
+            write::commit(self.store.connection().await?, view, &batch.rows, &batch.write).await?;
+        Ok((batch, appended))
+    }
+
+    /// What these messages make of the rows as they stand.
+    pub(super) async fn folded(
+        &mut self,
+        part: &[Taken],
+        instead: Option<&Failure>,
+    ) -> Result<Batch, StoreError> {
+        let (mode, now, is_second) = (self.mode, self.clock.now(), self.decided.is_some());
         let moves = ends(part.iter().map(|taken| (place(&taken.raw), taken.raw.offset)))
             .into_iter()
             .map(|(place, to)| Move {
@@ -94,7 +109,6 @@ impl Projection {
             })
             .collect();
         let holds = self.holds.clone();
-        let known = &mut self.known;
         let connection = self.store.connection().await?;
         let redriven = match part {
             [Taken { read: Ok(Heard::Command(_, command)), .. }] => {
@@ -103,7 +117,8 @@ impl Projection {
             _ => None,
         };
         let again = redriven.iter().map(|redriven| &redriven.again);
-        let (mut rows, unknown) = known.rows(touched(part.iter().chain(again)));
+        let (mut rows, unknown) = self.known.rows(touched(part.iter().chain(again)));
+        self.ahead.let_pass(&unknown).await;
         load::rows(connection, &unknown, &mut rows).await?;
         let mut batch = Batch::new(rows, now, is_second);
         for taken in part {
@@ -117,8 +132,7 @@ impl Projection {
         }
         batch.redriven = redriven;
         batch.write.moves = moves;
-        let appended = write::commit(connection, view, &batch.rows, &batch.write).await?;
-        Ok((batch, appended))
+        Ok(batch)
     }
 
     /// Commits positions alone.
@@ -144,30 +158,47 @@ impl Projection {
         appended: Appended,
         attempt: &mut u32,
     ) -> Result<usize, Halt> {
-        let (broken, ended) = (std::mem::take(&mut batch.rows.broken), std::mem::take(&mut batch.rows.ended));
         match appended {
             Appended::Done { now } => {
                 self.clock.set(now);
-                if batch.is_whole {
-                    self.known.keep(std::mem::take(&mut batch.rows));
-                } else {
-                    self.known.forget();
-                }
-                for (key, hold) in std::mem::take(&mut batch.holds) {
-                    if self.holds.get(&key).letter.is_some() && hold.letter.is_none() {
-                        self.released.push_back(key.clone());
-                    }
-                    self.holds.set(key, hold);
-                }
+                let (orders, stocks) =
+                    (std::mem::take(&mut batch.rows.orders), std::mem::take(&mut batch.rows.stocks));
+                self.stand_on(&batch, orders, stocks);
             }
             // The answer of the same call was lost, and with it what it did to the holds.
             Appended::DoneBefore { now } => {
                 self.clock.set(now);
                 self.known.forget();
                 self.read_holds(attempt).await?;
+                self.go_on(&batch);
             }
             Appended::Fenced | Appended::LogMoved { .. } => return Err(Halt::Fenced),
         }
+        Ok(self.tell(part, batch))
+    }
+
+    /// Rows, holds and positions are from now on as the batch makes them.
+    pub(super) fn stand_on(
+        &mut self,
+        batch: &Batch,
+        orders: BTreeMap<OrderId, OrderRow>,
+        stocks: BTreeMap<Sku, StockRow>,
+    ) {
+        if batch.is_whole {
+            self.known.keep(orders, stocks);
+        } else {
+            self.known.forget();
+        }
+        for (key, hold) in &batch.holds {
+            if self.holds.get(key).letter.is_some() && hold.letter.is_none() {
+                self.released.push_back(key.clone());
+            }
+            self.holds.set(key.clone(), hold.clone());
+        }
+        self.go_on(batch);
+    }
+
+    fn go_on(&mut self, batch: &Batch) {
         for step in &batch.write.moves {
             let place = (step.topic, step.partition);
             self.positions.insert(place, Some(step.to));
@@ -175,6 +206,10 @@ impl Projection {
                 self.care.finished(place);
             }
         }
+    }
+
+    /// What is committed of these messages can be known. Answers how many of them became dead letters.
+    pub(super) fn tell(&mut self, part: &[Taken], mut batch: Batch) -> usize {
         self.letters += batch.write.letters.len();
         self.waiters.tell(&batch.visible);
         if self.decided.is_none() {
@@ -183,17 +218,17 @@ impl Projection {
         self.live.tell(std::mem::take(&mut batch.seen));
         self.metrics.duplicates.inc_by(batch.duplicates as u64);
         self.metrics.held_keys.set(self.holds.len() as i64);
-        for broken in &broken {
+        for broken in &batch.rows.broken {
             let label = InvariantLabel { invariant: broken.name() };
             self.metrics.invariant_violations.get_or_create(&label).inc();
             error!(invariant = broken.name(), "an event broke an invariant");
         }
-        for Ended { outcome, after } in ended.into_values() {
+        for Ended { outcome, after } in batch.rows.ended.values() {
             let seconds = after.num_milliseconds() as f64 / 1_000.0;
             self.metrics.saga_seconds.get_or_create(&OutcomeLabel { outcome }).observe(seconds);
         }
         poison::tell(GROUP, &batch.poison, &self.metrics);
-        Ok(batch.poison.len())
+        batch.poison.len()
     }
 
     /// As they stand in the database, after a call that may have changed them.

@@ -5,7 +5,7 @@
 //! source a row can be behind for the moment of a rebalance, which is why only what is new of it is written. Where another
 //! view takes the place of this one, the next batch is fenced by the view that it names, and that forgets them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::{
     cache::Cache,
@@ -48,9 +48,9 @@ impl Known {
     }
 
     /// Rows as they were committed. Of an order that has ended little more comes: what another topic tells late.
-    pub(super) fn keep(&mut self, rows: Rows) {
-        self.orders.keep(rows.orders, |_, row| !row.has_ended());
-        self.stocks.put_all(rows.stocks);
+    pub(super) fn keep(&mut self, orders: BTreeMap<OrderId, OrderRow>, stocks: BTreeMap<Sku, StockRow>) {
+        self.orders.keep(orders, |_, row| !row.has_ended());
+        self.stocks.put_all(stocks);
     }
 
     pub(super) fn forget(&mut self) {

@@ -4,6 +4,7 @@ pub mod gathered;
 pub mod batch;
 pub mod projection;
 mod commit;
+mod ahead;
 mod drawn;
 pub mod store;
 pub mod run;

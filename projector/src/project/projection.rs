@@ -22,6 +22,7 @@ use sqlx::postgres::types::Oid;
 use tracing::{debug, error, warn};
 
 use super::{
+    ahead::Ahead,
     batch::{Batch, Taken},
     care::{Before, Care},
     clock::Clock,
@@ -49,6 +50,7 @@ pub struct Projection {
     pub(super) view: Oid,
     /// Of a second view: what was decided about what died.
     pub(super) decided: Option<Arc<RwLock<Letters>>>,
+    pub(super) ahead: Ahead,
     pub waiters: Waiters,
     pub live: Live,
     pub lag: Lag,
@@ -96,6 +98,7 @@ impl Projection {
             clock: Clock::default(),
             view: Oid(0),
             decided: None,
+            ahead: Ahead::default(),
             waiters: Waiters::default(),
             live: Live::default(),
             lag,
@@ -209,13 +212,18 @@ impl Projection {
 
     /// The same of a second view, whose messages were read elsewhere. Answers how many records of letters there are to publish.
     pub async fn follow(&mut self, taken: Vec<Taken>) -> Result<usize, Halt> {
-        let due = taken.into_iter().filter(|taken| self.is_due(&taken.raw));
-        let due: Vec<Taken> = due.map(|taken| self.as_decided(taken)).collect();
+        self.written().await?;
+        let due = self.due(taken);
         self.release().await?;
         if !due.is_empty() {
             self.commit(&due).await?;
         }
         Ok(std::mem::take(&mut self.letters))
+    }
+
+    pub(super) fn due(&self, taken: Vec<Taken>) -> Vec<Taken> {
+        let due = taken.into_iter().filter(|taken| self.is_due(&taken.raw));
+        due.map(|taken| self.as_decided(taken)).collect()
     }
 
     /// Something was decided about what waits on these keys, in this order: what was done first may be what the next one
@@ -228,6 +236,7 @@ impl Projection {
 
     /// There are no more messages before these places.
     pub async fn reached(&mut self, next: &[(Place, i64)]) -> Result<(), Halt> {
+        self.written().await?;
         let stands = |place: &Place| self.positions.get(place).copied().flatten();
         let moves = next.iter().filter(|(place, next)| stands(place).is_none_or(|stands| stands < *next));
         let moves = moves.map(|&((topic, partition), to)| {

@@ -43,6 +43,17 @@ impl Store {
         Self { is_patient: false, ..Self::new(url, schema, Readiness::new(&[]), shutdown) }
     }
 
+    /// One more connection of the same kind.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            url: self.url.clone(),
+            connection: None,
+            readiness: self.readiness.clone(),
+            shutdown: self.shutdown.clone(),
+            ..*self
+        }
+    }
+
     pub(super) async fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,

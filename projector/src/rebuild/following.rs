@@ -51,6 +51,14 @@ impl Following<'_> {
         Ok(())
     }
 
+    /// The same where more is known to come: the last of it may be on its way still.
+    pub(super) async fn fill(&mut self, messages: Vec<Taken>) -> anyhow::Result<()> {
+        if unhalted(self.projection.fill(messages).await)? > 0 {
+            (self.wake_relay)();
+        }
+        Ok(())
+    }
+
     /// There are no more messages before these places.
     pub(super) async fn reached(&mut self, next: &[(Place, i64)]) -> anyhow::Result<()> {
         unhalted(self.projection.reached(next).await)

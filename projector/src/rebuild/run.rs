@@ -150,10 +150,12 @@ impl Rebuild {
                 _ = sweeping.tick() => sweep(control).await?,
                 told = following.heard.recv() => match told.context("the thread that reads is gone")? {
                     Heard::Messages(messages) => {
-                        if !is_at_the_ends {
+                        if is_at_the_ends {
+                            following.take(messages).await?;
+                        } else {
                             self.let_pass().await;
+                            following.fill(messages).await?;
                         }
-                        following.take(messages).await?;
                         if !is_alive {
                             log::answered(second::alive(control)).await?;
                             is_alive = true;

@@ -6,6 +6,7 @@ mod bulk;
 mod consumers;
 mod cost;
 mod drift;
+mod fill;
 mod held;
 mod http;
 mod letter_groups;

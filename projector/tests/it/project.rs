@@ -67,6 +67,12 @@ impl Database {
         Projection::new(store, Mode::Development, lag, metrics)
     }
 
+    /// One that fills these tables as it would a second view's.
+    pub(crate) fn second(&self) -> Projection {
+        let store = Store::impatient(self.url.clone(), schema::SERVED, self.shutdown.clone());
+        Projection::second(store, Mode::Development, Default::default())
+    }
+
     /// How many messages are behind the positions.
     pub(crate) async fn taken(&mut self) -> i64 {
         let taken =
