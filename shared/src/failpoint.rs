@@ -39,6 +39,7 @@ pub(crate) mod armed {
     };
 
     use axum::{Json, Router, extract::Path, http::StatusCode, routing::get};
+    use nix::sys::signal::{Signal, raise};
     use rand::Rng;
     use serde::Serialize;
     use tracing::warn;
@@ -80,6 +81,11 @@ pub(crate) mod armed {
                 });
                 false
             }
+            // All of the process, right here, until somebody lets it go on (SIGCONT).
+            None if action == "freeze" => {
+                raise(Signal::SIGSTOP).unwrap_or_else(|error| warn!(%error, "not frozen"));
+                false
+            }
             None => true,
             // Of the thread, as a stall is: what else runs on it waits as well.
             Some((_, ms)) => {
@@ -95,7 +101,8 @@ pub(crate) mod armed {
     }
 
     /// `GET /failpoints` counts; `PUT /failpoints/NAME` with a body such as `3*off->1*return(abort)` arms, and with
-    /// `off` disarms. Actions: `abort`, `abort-soon`, `error`, `delay:MS`.
+    /// `off` disarms. Actions: `abort`, `abort-soon`, `freeze`, `error`,
+    /// `delay:MS`.
     pub(crate) fn routes() -> Router {
         Router::new()
             .route("/failpoints", get(async || Json(counts().clone())))
