@@ -6,6 +6,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio, id},
+    thread,
 };
 
 use anyhow::Context;
@@ -14,6 +15,8 @@ use super::programs;
 
 /// Logs stay here when the folder goes; those of the last run only.
 const LOGS: &str = "e2e-logs";
+/// As they were when a test failed, by its name, until it fails again.
+const LOGS_OF_FAILED: &str = "e2e-logs-failed";
 
 /// Below the test servers' folder where there is one, so that whoever stops those can see that this is gone.
 pub(super) fn folder(name: &str) -> PathBuf {
@@ -35,4 +38,16 @@ pub(super) fn watch(folder: &Path, name: &str) -> anyhow::Result<ChildStdin> {
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn();
     let mut child = spawned.context("the keeper of the system could not be started")?;
     child.stdin.take().context("the keeper has no pipe")
+}
+
+/// Called by the thread of a test that fails: the system goes on with the next one, and so do its logs.
+pub(super) fn keep_logs(folder: &Path) {
+    let test = thread::current().name().unwrap_or("unnamed").replace("::", ".");
+    let kept = programs().join(LOGS_OF_FAILED).join(test);
+    let script = "rm -rf \"$2\"; mkdir -p \"$2\" && cp -r \"$1/logs/.\" \"$2\"";
+    let status = Command::new("sh").args(["-c", script, "keep"]).arg(folder).arg(&kept).status();
+    match status.map(|status| status.success()) {
+        Ok(true) => eprintln!("the logs of its system: {}", kept.display()),
+        _ => eprintln!("the logs of its system could not be kept in {}", kept.display()),
+    }
 }

@@ -24,7 +24,7 @@ mod clock;
 mod disks;
 mod recovery;
 
-use std::{collections::BTreeMap, env, fs, path::PathBuf, process::ChildStdin, sync::Arc};
+use std::{collections::BTreeMap, env, fs, path::PathBuf, process::ChildStdin, sync::Arc, thread};
 
 use anyhow::Context;
 use cli::dev::{self, Options, Ports, ServiceStatus, Status};
@@ -258,11 +258,14 @@ impl System {
     }
 }
 
-/// A test that fails leaves nothing frozen.
+/// A test that fails leaves nothing frozen, and keeps what was said.
 impl Drop for System {
     fn drop(&mut self) {
         if !matches!(self._turn, Turn::Shared { .. }) {
             self.wake_all();
+        }
+        if let Some(dir) = self.dir.as_ref().filter(|_| thread::panicking()) {
+            keeper::keep_logs(dir);
         }
     }
 }
