@@ -16,13 +16,15 @@ mod storage;
 mod latency;
 mod report;
 mod run;
+mod backlog;
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 
+pub use backlog::Backlog;
 pub use latency::Latency;
-pub use usage::Cpu;
+pub use usage::{Cpu, Resident};
 
 use crate::{
     event::duration_arg,

@@ -82,12 +82,12 @@ pub(super) async fn run_load(place: &Place, load: &Load, shown: bool) -> anyhow:
     if load.warm_up > 0 {
         let traffic = Traffic::new(load.shape.clone(), &format!("{id}w"), load.seed)?;
         let pace = Pace { orders: load.warm_up, ..load.pace };
-        receive(place, &traffic, pace.orders).await?;
+        receive(&place.inventory_service, &traffic, pace.orders).await?;
         send_all(place, load, pace, traffic, None, shown).await?;
     }
     let traffic = Traffic::new(load.shape.clone(), &id, load.seed)?;
     let user = traffic.user().clone();
-    receive(place, &traffic, load.pace.orders).await?;
+    receive(&place.inventory_service, &traffic, load.pace.orders).await?;
     let known = Sources::of(place).zip(running(place).await?);
     let before = match &known {
         Some((sources, status)) => storage::stored(&place.dir, status, &sources.databases).await?,
@@ -217,10 +217,10 @@ impl Sender {
 }
 
 /// As much of every sku as all orders together could want.
-async fn receive(place: &Place, traffic: &Traffic, pieces: usize) -> anyhow::Result<()> {
+pub(super) async fn receive(inventory_service: &str, traffic: &Traffic, pieces: usize) -> anyhow::Result<()> {
     let quantity = i64::try_from(pieces)?;
     let deliveries = traffic.skus().iter().map(async |sku| {
-        let url = format!("{}/stock/{sku}/receive", place.inventory_service);
+        let url = format!("{inventory_service}/stock/{sku}/receive");
         let mut left = quantity;
         while left > 0 {
             let body = json!({"quantity": left.min(QUANTITY_MAX), "reference": Uuid::now_v7()});

@@ -72,7 +72,7 @@ pub(super) fn send(
     }
 }
 
-fn record(command: OrderCommand, order: Uuid) -> Record {
+pub(super) fn record(command: OrderCommand, order: Uuid) -> Record {
     let message = Message::OrderCommand(command);
     let (topic, id) = (Topic::OrdersCommands, Uuid::now_v7());
     encode_manual(topic, &message, id, &order.to_string(), SOURCE_CLI, now(), None).into()

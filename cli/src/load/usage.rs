@@ -66,14 +66,14 @@ impl Cpu {
 
 /// The most that the processes of each service had resident, in bytes, as often as somebody looked.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Resident {
-    pub(super) services: BTreeMap<String, u64>,
+pub struct Resident {
+    pub services: BTreeMap<String, u64>,
     /// Of all of them at one moment.
-    pub(super) together: u64,
+    pub together: u64,
 }
 
 impl Resident {
-    pub(super) fn look(&mut self, status: &Status) {
+    pub fn look(&mut self, status: &Status) {
         let mut now: BTreeMap<String, u64> = BTreeMap::new();
         for service in &status.services {
             *now.entry(service.name.clone()).or_default() += service.pid.map_or(0, resident);
