@@ -196,15 +196,17 @@ fn log(page: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(
         page,
         "## Size of the log\n\n\
-         One system; a saturated run and one at {} orders/s in turn. The first run of all is cold and left out, and \
-         its orders are in the log.\n\n\
+         One system; a floor of 7 events, which begins with empty logs each time, a saturated run and one at {} orders/s \
+         in turn. The first run of all is cold and left out, and its orders are in the log.\n\n\
          ![Throughput, CPU and latency against the size of the log](benchmarks/log.svg)\n",
         sweep.paced_rate,
     )?;
     let rows = sweep.steps.iter().map(|step| {
         vec![
             step.orders_before.to_string(),
+            step.floor.as_ref().map_or_else(String::new, |floor| format!("{:.0}", floor.orders_per_s)),
             format!("{:.0}", step.saturated.orders_per_s),
+            step.of_floor().map_or_else(String::new, |share| format!("{share:.2}")),
             format!("{:.3}", step.saturated.cpu()),
             format!("{:.1}", step.paced.latency.p50_ms),
             format!("{:.1}", step.paced.latency.p99_ms),
@@ -212,7 +214,16 @@ fn log(page: &mut String, results: &Results) -> std::fmt::Result {
         ]
     });
     let paced = [format!("p50 ms at {}/s", sweep.paced_rate), format!("p99 ms at {}/s", sweep.paced_rate)];
-    let header = ["orders before", "orders/s, saturated", "CPU s per 1,000", &paced[0], &paced[1], "RSS MB"];
+    let header = [
+        "orders before",
+        "floor's orders/s",
+        "orders/s, saturated",
+        "of the floor",
+        "CPU s per 1,000",
+        &paced[0],
+        &paced[1],
+        "RSS MB",
+    ];
     table(page, &header, rows)?;
     writeln!(page)
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    floor::Figures,
     machine::Machine,
     round::Rounds,
     run::{Run, median},
@@ -68,6 +69,8 @@ pub(crate) struct LogSweep {
 pub(crate) struct LogStep {
     /// In the log when the saturated run began.
     pub(crate) orders_before: usize,
+    /// Of seven events and as many orders, right before the saturated run. It begins with empty logs each time.
+    pub(crate) floor: Option<Figures>,
     pub(crate) saturated: Run,
     pub(crate) paced: Run,
 }
@@ -146,6 +149,12 @@ impl LogStep {
     /// In the middle of the saturated run.
     pub(crate) fn size(&self) -> f64 {
         self.orders_before as f64 + self.saturated.orders.completed as f64 / 2.0
+    }
+
+    /// The saturated run's share of its floor's orders/s.
+    pub(crate) fn of_floor(&self) -> Option<f64> {
+        let floor = self.floor.as_ref()?;
+        Some(self.saturated.orders_per_s / floor.orders_per_s)
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::Utc;
 use clap::Args;
 
 use crate::{
+    floor::{self, Floor, Story},
     machine::{Machine, commit},
     product::Product,
     results::{Change, LoadStep, LoadSweep, LogStep, LogSweep, Paced, Ratio, Results},
@@ -105,16 +106,20 @@ async fn load_sweep(product: &Product, orders: usize, extent: &Extent) -> anyhow
 
 async fn log_sweep(product: &Product, rate: f64, extent: &Extent) -> anyhow::Result<LogSweep> {
     let orders = extent.log_orders.to_string();
+    let status = product.status().await?;
+    let floor = Floor { story: Story::Seven, orders: extent.log_orders, rate: None };
     // Cold, and thrown away; the log has its orders.
     let warm_up = (extent.log_orders / 4).max(1).to_string();
     let mut orders_before = product.load(&["--orders", &warm_up]).await?.orders.completed;
     let mut steps = Vec::new();
     for _ in 0..extent.log_runs {
+        let floor = floor::run(&status, floor).await?;
+        table::tell_floor("log", "floor of 7", &floor);
         let saturated = product.load(&["--orders", &orders]).await?;
         table::tell_run("log", &saturated);
         let paced = paced(product, rate, extent.log_seconds, &[]).await?.run;
         table::tell_run("log, paced", &paced);
-        let step = LogStep { orders_before, saturated, paced };
+        let step = LogStep { orders_before, floor: Some(floor), saturated, paced };
         orders_before += step.saturated.orders.completed + step.paced.orders.completed;
         steps.push(step);
     }

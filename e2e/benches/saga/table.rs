@@ -11,9 +11,13 @@ use crate::{
 /// The floors and the product, a line each.
 pub(crate) fn tell(what: &str, round: &Round) {
     for (who, floor) in [("floor of 7", &round.seven), ("floor of 12", &round.twelve)] {
-        line(what, who, floor.orders_per_s, &floor.latency, &floor.cpu_s_per_1000, None);
+        tell_floor(what, who, floor);
     }
     tell_run(what, &round.ours);
+}
+
+pub(crate) fn tell_floor(what: &str, who: &str, floor: &Figures) {
+    line(what, who, floor.orders_per_s, &floor.latency, &floor.cpu_s_per_1000, None);
 }
 
 pub(crate) fn tell_run(what: &str, run: &Run) {

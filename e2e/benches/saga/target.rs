@@ -2,7 +2,7 @@
 //! machine is compared with its own floor.
 
 use crate::{
-    results::{Change, Rebuilt, Results},
+    results::{Change, LogStep, Rebuilt, Results},
     run::median,
 };
 
@@ -72,24 +72,27 @@ fn throughput(results: &Results) -> Target {
     let of_floor = median(
         results.rounds.saturated.iter().map(|round| round.ours.orders_per_s / round.seven.orders_per_s),
     );
-    Target {
-        what: "orders/s, saturated".to_owned(),
-        wanted: format!(">= {ORDERS_PER_S:.0}, or {SHARE_OF_FLOOR} of the floor of 7 events"),
-        measured: format!("{orders:.0}, {of_floor:.2} of the floor"),
-        is_met: orders >= ORDERS_PER_S || of_floor >= SHARE_OF_FLOOR,
-    }
+    fast("orders/s, saturated", orders, Some(of_floor))
 }
 
-/// The floor has no log that long to be compared with.
+/// Each run is compared with its own floor. That begins with empty logs each time, so what a longer log costs counts in full.
 fn log_throughput(results: &Results) -> Target {
     let steps = &results.log.steps;
     let least = steps.iter().map(|step| step.saturated.orders_per_s).fold(f64::INFINITY, f64::min);
     let orders = steps.last().map_or(0, |step| step.orders_before + step.saturated.orders.completed);
+    let of_floor: Option<Vec<f64>> = steps.iter().map(LogStep::of_floor).collect();
+    let of_floor = of_floor.and_then(|shares| shares.into_iter().reduce(f64::min));
+    fast(&format!("orders/s, the slowest run until the log had {orders} orders"), least, of_floor)
+}
+
+fn fast(what: &str, orders: f64, of_floor: Option<f64>) -> Target {
+    let share = of_floor.map_or_else(String::new, |share| format!(", {share:.2} of the floor"));
     Target {
-        what: format!("orders/s, the slowest run until the log had {orders} orders"),
-        wanted: format!(">= {ORDERS_PER_S:.0}"),
-        measured: format!("{least:.0}"),
-        is_met: least >= ORDERS_PER_S && least.is_finite(),
+        what: what.to_owned(),
+        wanted: format!(">= {ORDERS_PER_S:.0}, or {SHARE_OF_FLOOR} of the floor of 7 events"),
+        measured: format!("{orders:.0}{share}"),
+        is_met: orders >= ORDERS_PER_S && orders.is_finite()
+            || of_floor.is_some_and(|share| share >= SHARE_OF_FLOOR),
     }
 }
 
