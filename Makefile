@@ -59,7 +59,7 @@ bench: setup ## Measure the floor and the product in turn, saturated and at 50 o
 	cargo build --release --workspace --bins
 	cargo bench --package e2e --bench saga -- --dir $(CURDIR)/.servers/bench $(BENCH)
 
-bench-sweeps: setup ## The same, then load, size of the log, replicas, skus and lines, and write e2e/BENCHMARKS.md
+bench-sweeps: setup ## The same, then load, size of the log, restart, backlog, replicas, skus and lines, and write e2e/BENCHMARKS.md
 	cargo build --release --workspace --bins
 	cargo bench --package e2e --bench saga -- --sweep --dir $(CURDIR)/.servers/bench $(BENCH)
 

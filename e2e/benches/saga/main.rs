@@ -8,6 +8,9 @@ mod product;
 mod round;
 mod table;
 mod sweep;
+mod log;
+mod restart;
+mod backlog;
 mod machine;
 mod results;
 mod target;
@@ -17,12 +20,12 @@ mod plot;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use product::Product;
 use results::Results;
 use round::Amount;
-use sweep::{Extent, sweep};
+use sweep::{Extent, backlog, restarts, sweep};
 
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
@@ -47,8 +50,11 @@ struct Arguments {
     sweep: bool,
     #[command(flatten)]
     extent: Extent,
+    /// Measure this alone, and write nothing
+    #[arg(long, conflicts_with = "sweep", value_name = "PART")]
+    only: Option<Part>,
     /// Measure nothing, and write the page anew from what was measured
-    #[arg(long, conflicts_with = "sweep")]
+    #[arg(long, conflicts_with_all = ["sweep", "only"])]
     render: bool,
     /// Where the page is [default: e2e]
     #[arg(long, value_name = "FOLDER", default_value = env!("CARGO_MANIFEST_DIR"), hide_default_value = true)]
@@ -58,14 +64,26 @@ struct Arguments {
     bench: bool,
 }
 
+/// Of the sweeps, what has a system of its own and rests on nothing that was measured before.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Part {
+    Restart,
+    Backlog,
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let Arguments { dir, orders, runs, rate, seconds, extent, results, render, sweep: is_whole, bench: _ } =
-        Arguments::parse();
+    let arguments = Arguments::parse();
+    let Arguments { dir, orders, runs, rate, seconds, extent, results, only, .. } = arguments;
     let amount = Amount { orders, runs, rate, seconds };
-    if render {
+    if arguments.render {
         page::write(&results, &Results::read(&results)?)?;
-    } else if is_whole {
+    } else if let Some(part) = only {
+        match part {
+            Part::Restart => drop(restarts(&dir, runs, &extent).await?),
+            Part::Backlog => drop(backlog(&dir, &extent).await?),
+        }
+    } else if arguments.sweep {
         let measured = sweep(&dir, amount, &extent, command()).await?;
         measured.write(&results)?;
         page::write(&results, &measured)?;

@@ -3,11 +3,12 @@
 use std::{fmt::Write, fs, path::Path};
 
 use crate::{
+    backlog::Backlog,
     floor::Figures,
     panels, plot,
     results::Results,
     run::{Run, median, together},
-    target::{NOT_HERE, targets},
+    target::targets,
 };
 
 const FILE: &str = "BENCHMARKS.md";
@@ -33,6 +34,8 @@ fn page(results: &Results) -> Result<String, std::fmt::Error> {
     rounds(&mut page, results)?;
     load(&mut page, results)?;
     log(&mut page, results)?;
+    restarts(&mut page, results)?;
+    backlog(&mut page, results)?;
     ratios(&mut page, results)?;
     storage(&mut page, results)?;
     Ok(page)
@@ -61,7 +64,7 @@ fn verdicts(page: &mut String, results: &Results) -> std::fmt::Result {
     });
     writeln!(page, "## Targets\n")?;
     table(page, &["", "target", "measured", ""], rows)?;
-    writeln!(page, "\nNot measured by this command: {}.\n", NOT_HERE.join("; "))
+    writeln!(page)
 }
 
 fn rounds(page: &mut String, results: &Results) -> std::fmt::Result {
@@ -225,6 +228,39 @@ fn log(page: &mut String, results: &Results) -> std::fmt::Result {
         "RSS MB",
     ];
     table(page, &header, rows)?;
+    writeln!(page)
+}
+
+fn restarts(page: &mut String, results: &Results) -> std::fmt::Result {
+    let Some(first) = results.restarts.first() else { return Ok(()) };
+    writeln!(
+        page,
+        "## Restart\n\n\
+         Seconds from when each process began until its `/readyz` answered 200, all four started at once on servers that \
+         go on. The long log is order-service's, filled with copies of the orders in the short one.\n",
+    )?;
+    let names: Vec<&str> = first.seconds.keys().map(String::as_str).collect();
+    let rows = results.restarts.iter().map(|restart| {
+        let seconds = restart.seconds.values().map(|seconds| format!("{seconds:.2}"));
+        [restart.events.to_string()].into_iter().chain(seconds).collect()
+    });
+    table(page, &[&["events in the log"], names.as_slice()].concat(), rows)?;
+    writeln!(page)
+}
+
+fn backlog(page: &mut String, results: &Results) -> std::fmt::Result {
+    let Some(Backlog { orders, left, seconds, rss_mb, rss_mb_by_service }) = &results.backlog else {
+        return Ok(());
+    };
+    writeln!(
+        page,
+        "## Backlog\n\n\
+         The services were started with {orders} orders on the topic and worked at them for {seconds} s; {left} were left, \
+         and nobody waited for them. RSS in MB, the most of each and the most of all four at one moment.\n",
+    )?;
+    let header: Vec<&str> = rss_mb_by_service.keys().map(String::as_str).chain(["together"]).collect();
+    let row = rss_mb_by_service.values().chain([rss_mb]).map(|mb| format!("{mb:.0}")).collect();
+    table(page, &header, [row].into_iter())?;
     writeln!(page)
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -12,13 +13,23 @@ use cli::{
     dev::{self, Options, Ports, Status},
     exit::Exit,
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde::Deserialize;
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    time::{Instant, sleep},
+};
 
-use crate::{results::Rebuilt, run::Run};
+use crate::{log::Log, results::Rebuilt, run::Run};
 
 /// A broker is as fast as it gets after some hundred thousand requests, of which many orders at once make few.
 const WARM_UP: [&str; 4] = ["--rate", "150/s", "--duration", "60s"];
+/// Longer than a service gives itself to finish what it has begun.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Deserialize)]
 struct Projections {
@@ -76,6 +87,24 @@ impl Product {
         };
         dev::up(&options).await.context("the system does not start")?;
         Ok(())
+    }
+
+    /// In good order, while Kafka and Postgres go on; `up` starts them again. Nothing where they do not run.
+    pub(crate) async fn stop_services(&self) -> anyhow::Result<()> {
+        for pid in self.status().await?.services.iter().filter_map(|service| service.pid) {
+            kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+        }
+        let since = Instant::now();
+        while self.status().await?.services.iter().any(|service| service.pid.is_some()) {
+            ensure!(since.elapsed() < STOP_LIMIT, "a service does not stop");
+            sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Of order-service.
+    pub(crate) async fn log(&self) -> anyhow::Result<Log> {
+        Log::open(&self.status().await?).await
     }
 
     pub(crate) async fn status(&self) -> anyhow::Result<Status> {

@@ -7,8 +7,10 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backlog::Backlog,
     floor::Figures,
     machine::Machine,
+    restart::Restart,
     round::Rounds,
     run::{Run, median},
 };
@@ -31,6 +33,9 @@ pub(crate) struct Results {
     pub(crate) log: LogSweep,
     /// Of those logs, at their end.
     pub(crate) rebuilt: Option<Rebuilt>,
+    #[serde(default)]
+    pub(crate) restarts: Vec<Restart>,
+    pub(crate) backlog: Option<Backlog>,
     pub(crate) ratios: Vec<Ratio>,
     /// Of the runs with two replicas, after the group was settled.
     pub(crate) fenced_batches: u64,

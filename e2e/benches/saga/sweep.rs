@@ -1,4 +1,5 @@
-//! Everything in turn: the rounds, and what becomes of them as load, log, skus, lines and replicas grow.
+//! Everything in turn: the rounds, what becomes of them as load, log, skus, lines and replicas grow, and how services start
+//! with a long log and a long queue.
 
 use std::{path::Path, time::Instant};
 
@@ -6,9 +7,11 @@ use chrono::Utc;
 use clap::Args;
 
 use crate::{
+    backlog::{self, Backlog},
     floor::{self, Floor, Story},
     machine::{Machine, commit},
     product::Product,
+    restart::{self, Restart},
     results::{Change, LoadStep, LoadSweep, LogStep, LogSweep, Paced, Ratio, Results},
     round::{self, Amount, Rounds},
     run::{Run, median},
@@ -37,6 +40,15 @@ pub(crate) struct Extent {
     /// How long the paced run after each of them lasts
     #[arg(long, default_value_t = 5)]
     log_seconds: usize,
+    /// Events in the log of order-service when all services are restarted (0: they are not)
+    #[arg(long, default_value_t = 5_000_000)]
+    restart_events: u32,
+    /// Orders that are on the topic when the services begin (0: they do not)
+    #[arg(long, default_value_t = 1_000_000)]
+    backlog_orders: u32,
+    /// How long their memory is looked at while they work at it
+    #[arg(long, default_value_t = 60)]
+    backlog_seconds: u64,
 }
 
 pub(crate) async fn sweep(
@@ -60,6 +72,8 @@ pub(crate) async fn sweep(
         Ok((log_sweep(product, moderate, extent).await?, product.rebuild().await?))
     })
     .await?;
+    let restarts = restarts(dir, amount.runs, extent).await?;
+    let backlog = backlog(dir, extent).await?;
     let (ratios, fenced_batches) = Product::with(dir, async |product| ratios(product, amount).await).await?;
     Ok(Results {
         command,
@@ -74,9 +88,27 @@ pub(crate) async fn sweep(
         load,
         log,
         rebuilt: Some(rebuilt),
+        restarts,
+        backlog,
         ratios,
         fenced_batches,
     })
+}
+
+pub(crate) async fn restarts(dir: &Path, runs: usize, extent: &Extent) -> anyhow::Result<Vec<Restart>> {
+    let events = i64::from(extent.restart_events);
+    if events == 0 {
+        return Ok(Vec::new());
+    }
+    Product::with(dir, async |product| restart::measure(product, runs, events).await).await
+}
+
+pub(crate) async fn backlog(dir: &Path, extent: &Extent) -> anyhow::Result<Option<Backlog>> {
+    let (orders, seconds) = (extent.backlog_orders as usize, extent.backlog_seconds);
+    if orders == 0 {
+        return Ok(None);
+    }
+    Product::with(dir, async |product| Ok(Some(backlog::measure(product, orders, seconds).await?))).await
 }
 
 fn saturated_rate(rounds: &Rounds) -> f64 {

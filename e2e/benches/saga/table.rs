@@ -3,7 +3,9 @@
 use cli::load::{Cpu, Latency};
 
 use crate::{
+    backlog::Backlog,
     floor::Figures,
+    restart::Restart,
     round::Round,
     run::{Run, median, together},
 };
@@ -22,6 +24,17 @@ pub(crate) fn tell_floor(what: &str, who: &str, floor: &Figures) {
 
 pub(crate) fn tell_run(what: &str, run: &Run) {
     line(what, "fulfil", run.orders_per_s, &run.latency, &run.cpu_s_per_1000, Some(run.rss_mb));
+}
+
+pub(crate) fn tell_restart(restart: &Restart) {
+    let each = restart.seconds.iter().map(|(name, seconds)| format!("  {name} {seconds:.2} s"));
+    println!("restart    {:>9} events{}", restart.events, each.collect::<String>());
+}
+
+pub(crate) fn tell_backlog(backlog: &Backlog) {
+    let Backlog { orders, left, seconds, rss_mb, rss_mb_by_service } = backlog;
+    let each = rss_mb_by_service.iter().map(|(name, mb)| format!("  {name} {mb:.0} MB")).collect::<String>();
+    println!("backlog    {left} of {orders} orders left after {seconds} s  RSS {rss_mb:.0} MB{each}");
 }
 
 fn line(what: &str, who: &str, orders_per_s: f64, latency: &Latency, cpu: &Cpu, rss_mb: Option<f64>) {
