@@ -17,8 +17,8 @@ use crate::domain::record::{Record, Said};
 #[derive(Debug, Default)]
 pub struct Books {
     accounts: HashMap<OrderId, Account>,
-    /// By idempotency key: what was asked under it, and the final answer.
-    answers: HashMap<Uuid, (Request, Said)>,
+    /// Under which payment an idempotency key was used.
+    keys: HashMap<Uuid, OrderId>,
     /// Which payment the entry of this number changed last.
     changes: BTreeMap<u64, OrderId>,
     entries: u64,
@@ -86,11 +86,20 @@ struct Account {
     /// One, unless somebody lost an idempotency key.
     charges: Vec<Charge>,
     amount: Option<Money>,
-    /// By operation, as `asked`: no map, since there are as many of these as there were orders.
-    said: [Option<Said>; Operation::ALL.len()],
+    /// Final ones, in order.
+    answers: Vec<Answer>,
+    /// By operation.
     asked: [u32; Operation::ALL.len()],
+    /// Who asked last knows what happened, and does not ask for the same again.
+    is_told: bool,
     changed: u64,
     changed_at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Answer {
+    request: Request,
+    said: Said,
 }
 
 #[derive(Debug)]
@@ -113,9 +122,9 @@ impl Books {
     /// # Errors
     /// Where the call makes no sense whatever the books say.
     pub fn judge(&self, request: &Request, at: Timestamp, behaviour: &Behaviour) -> Result<Judged, Mistake> {
-        if let Some((asked, said)) = self.answers.get(&request.idempotency_key) {
-            return if asked == request {
-                Ok(Judged::Repeated(said.clone()))
+        if let Some(answer) = self.answer(request.idempotency_key) {
+            return if answer.request == *request {
+                Ok(Judged::Repeated(answer.said.clone()))
             } else {
                 Err(Mistake::KeyReused)
             };
@@ -134,6 +143,11 @@ impl Books {
             idempotency_key: request.idempotency_key,
             reply: self.reply(request, behaviour),
         }))
+    }
+
+    fn answer(&self, idempotency_key: Uuid) -> Option<&Answer> {
+        let account = self.accounts.get(self.keys.get(&idempotency_key)?)?;
+        account.answers.iter().find(|answer| answer.request.idempotency_key == idempotency_key)
     }
 
     fn reply(&self, request: &Request, behaviour: &Behaviour) -> Reply {
@@ -178,8 +192,9 @@ impl Books {
         let account = self.accounts.entry(entry.payment_id).or_insert_with(|| Account {
             charges: Vec::new(),
             amount: None,
-            said: Default::default(),
+            answers: Vec::new(),
             asked: Default::default(),
+            is_told: false,
             changed: number,
             changed_at: entry.at,
         });
@@ -188,6 +203,7 @@ impl Books {
         (account.changed, account.changed_at) = (number, entry.at);
         account.amount = entry.amount.or(account.amount);
         account.asked[entry.operation as usize] += 1;
+        account.is_told = false;
         let said = match &entry.reply {
             Reply::Said(said) | Reply::Late(said) => said,
             Reply::Contradicted => &Said::Yes,
@@ -198,15 +214,37 @@ impl Books {
         }
         let refused = matches!(entry.operation, Operation::Void | Operation::Refund) && *said != Said::Yes;
         if !refused {
-            account.said[entry.operation as usize] = Some(said.clone());
-            self.answers.insert(entry.idempotency_key, (entry.request(), said.clone()));
+            account.is_told = matches!(entry.reply, Reply::Said(_));
+            account.answers.push(Answer { request: entry.request(), said: said.clone() });
+            self.keys.insert(entry.idempotency_key, entry.payment_id);
+        }
+    }
+
+    /// An answer was given again.
+    pub fn repeated(&mut self, payment_id: OrderId) {
+        if let Some(account) = self.accounts.get_mut(&payment_id) {
+            account.is_told = true;
+        }
+    }
+
+    /// Forgets the payments that were settled longest ago, but for so many of all. One that is not settled is not forgotten,
+    /// nor what changed after it.
+    pub fn forget_settled(&mut self, kept: usize) {
+        while self.accounts.len() > kept
+            && let Some(longest) = self.changes.first_entry()
+            && self.accounts.get(longest.get()).is_none_or(Account::is_settled)
+        {
+            let account = self.accounts.remove(&longest.remove());
+            for answer in account.into_iter().flat_map(|account| account.answers) {
+                self.keys.remove(&answer.request.idempotency_key);
+            }
         }
     }
 
     /// `None` for a payment that no call was about.
     pub fn page(&self, payment_id: OrderId) -> Option<Page> {
         let account = self.accounts.get(&payment_id)?;
-        let said = |operation: Operation| account.said[operation as usize].clone();
+        let said = |operation| account.said(operation).cloned();
         let sum = |state| {
             account.charges.iter().filter(|charge| charge.state == state).map(|charge| charge.minor).sum()
         };
@@ -242,6 +280,17 @@ impl Books {
 }
 
 impl Account {
+    /// The last answer.
+    fn said(&self, operation: Operation) -> Option<&Said> {
+        let mut answers = self.answers.iter().rev();
+        Some(&answers.find(|answer| answer.request.operation == operation)?.said)
+    }
+
+    /// Nothing is set aside, and who asked knows it.
+    fn is_settled(&self) -> bool {
+        self.is_told && self.charges.iter().all(|charge| charge.state != ChargeState::Authorized)
+    }
+
     fn charge(&mut self, entry: &Entry) {
         let state = match entry.operation {
             Operation::Authorize => {
@@ -275,5 +324,77 @@ impl Entry {
             amount: self.amount,
             idempotency_key: self.idempotency_key,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::contract::{money::Currency, payment::Operation::*};
+
+    use super::*;
+
+    const KEPT: usize = 2;
+
+    fn payment(number: u128) -> OrderId {
+        OrderId::new(Uuid::from_u128(number)).unwrap()
+    }
+
+    fn ask(books: &mut Books, number: u128, operation: Operation, behaviour: &Behaviour) -> Judged {
+        let request = Request {
+            payment_id: payment(number),
+            operation,
+            amount: (operation == Authorize).then(|| Money::new(100, Currency::EUR)),
+            idempotency_key: Uuid::from_u128(number * 10 + operation as u128),
+        };
+        let judged = books.judge(&request, Timestamp::UNIX_EPOCH, behaviour).unwrap();
+        match &judged {
+            Judged::New(entry) => books.apply(entry),
+            Judged::Repeated(_) => books.repeated(request.payment_id),
+        }
+        books.forget_settled(KEPT);
+        judged
+    }
+
+    fn settle(books: &mut Books, numbers: impl IntoIterator<Item = u128>) {
+        for number in numbers {
+            ask(books, number, Authorize, &Behaviour::default());
+            ask(books, number, Capture, &Behaviour::default());
+        }
+    }
+
+    fn known(books: &Books, numbers: impl IntoIterator<Item = u128>) -> Vec<u128> {
+        numbers.into_iter().filter(|number| books.page(payment(*number)).is_some()).collect()
+    }
+
+    #[test]
+    fn the_longest_settled_are_forgotten_with_all_that_was_theirs() {
+        let mut books = Books::default();
+        settle(&mut books, 1..=9);
+        assert_eq!(known(&books, 1..=9), [8, 9]);
+        assert_eq!((books.accounts.len(), books.keys.len(), books.changes.len()), (KEPT, 4, KEPT));
+    }
+
+    #[test]
+    fn what_is_set_aside_is_kept_and_what_changed_after_it() {
+        let mut books = Books::default();
+        settle(&mut books, [1]);
+        ask(&mut books, 2, Authorize, &Behaviour::default());
+        settle(&mut books, 3..=9);
+        assert_eq!(known(&books, 1..=9), [2, 3, 4, 5, 6, 7, 8, 9]);
+        ask(&mut books, 2, Void, &Behaviour::default());
+        assert_eq!(known(&books, 1..=9), [2, 9]);
+    }
+
+    #[test]
+    fn what_nobody_heard_of_is_kept_until_it_is_asked_again() {
+        let mut books = Books::default();
+        ask(&mut books, 1, Authorize, &Behaviour::default());
+        let late = ask(&mut books, 1, Capture, &Behaviour { late_per_mille: 1_000, ..Behaviour::default() });
+        assert!(matches!(late, Judged::New(Entry { reply: Reply::Late(Said::Yes), .. })), "{late:?}");
+        settle(&mut books, 2..=9);
+        assert_eq!(known(&books, 1..=9), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let again = ask(&mut books, 1, Capture, &Behaviour::default());
+        assert_eq!(again, Judged::Repeated(Said::Yes));
+        assert_eq!(known(&books, 1..=9), [8, 9]);
     }
 }

@@ -1,5 +1,6 @@
 //! The provider inside this process, its books in memory: for unit tests and benchmarks. Where the server would
-//! keep a caller waiting until it gives up, this one gives up at once.
+//! keep a caller waiting until it gives up, this one gives up at once. It keeps what is under way and the payments that were
+//! settled last: the memory of the service is the service's.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,9 @@ use super::{
     books::{Books, Judged, Reply},
 };
 use crate::domain::record::{Record, Said};
+
+/// Payments.
+const KEPT: usize = 10_000;
 
 pub struct SimulatedProvider {
     behaviour: Behaviour,
@@ -32,9 +36,13 @@ impl SimulatedProvider {
         let mut books = self.books();
         let judged = books.judge(request, now(), &self.behaviour);
         match judged.map_err(|mistake| Silent::because(mistake.to_string()))? {
-            Judged::Repeated(said) => Ok(said),
+            Judged::Repeated(said) => {
+                books.repeated(request.payment_id);
+                Ok(said)
+            }
             Judged::New(entry) => {
                 books.apply(&entry);
+                books.forget_settled(KEPT);
                 match entry.reply {
                     Reply::Said(said) => Ok(said),
                     Reply::Contradicted => Ok(Reply::contradiction()),

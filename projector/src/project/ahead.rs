@@ -42,9 +42,8 @@ impl Ahead {
     fn write(&mut self, mut store: Store, view: Oid, part: Vec<Taken>, batch: Batch) {
         let rows = touched(&part);
         let task = tokio::spawn(async move {
-            let writing = async {
-                write::commit(store.connection().await?, view, &batch.rows, &batch.write).await
-            };
+            let writing =
+                async { write::commit(store.connection().await?, view, &batch.rows, &batch.write).await };
             let outcome = log::answered(writing).await;
             Written { store, batch, outcome }
         });
@@ -112,7 +111,9 @@ impl Projection {
                 Ok(true)
             }
             // Nobody calls twice.
-            Ok(Appended::DoneBefore { .. } | Appended::Fenced | Appended::LogMoved { .. }) => Err(Halt::Fenced),
+            Ok(Appended::DoneBefore { .. } | Appended::Fenced | Appended::LogMoved { .. }) => {
+                Err(Halt::Fenced)
+            }
             Err(error) if error.is_of_a_message() => {
                 let places: Vec<Place> = self.positions.keys().copied().collect();
                 self.assign(&places).await.ok_or(Halt::Stopped)?;

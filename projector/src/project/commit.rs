@@ -87,8 +87,7 @@ impl Projection {
         instead: Option<&Failure>,
     ) -> Result<(Batch, Appended), StoreError> {
         let (batch, view) = (self.folded(part, instead).await?, self.view);
-        let appended =
-            write::commit(self.store.connection().await?, view, &batch.rows, &batch.write).await?;
+        let appended = write::commit(self.store.connection().await?, view, &batch.rows, &batch.write).await?;
         Ok((batch, appended))
     }
 

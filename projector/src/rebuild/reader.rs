@@ -31,7 +31,7 @@ use super::Letters;
 use crate::project::batch::Taken;
 
 /// Messages committed together, at most: several times what orders under way have, so that most of an order is in one.
-const BATCH_MAX: usize = 5_000;
+const BATCH_MAX: usize = 2_000;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Read ahead of what is committed.
 const BATCHES_AHEAD: usize = 1;

@@ -26,7 +26,11 @@ async fn followed(batches: &[&[Raw]], refused: Option<&str>, is_ahead: bool) -> 
     projection.assign(&places()).await.unwrap();
     for batch in batches {
         let taken = batch.iter().map(|raw| Taken::new(raw.clone(), Mode::Development)).collect();
-        if is_ahead { projection.fill(taken).await.unwrap() } else { projection.follow(taken).await.unwrap() };
+        if is_ahead {
+            projection.fill(taken).await.unwrap()
+        } else {
+            projection.follow(taken).await.unwrap()
+        };
     }
     projection.follow(Vec::new()).await.unwrap();
     let mut all = database.view().await;
