@@ -52,6 +52,7 @@ impl Decider for Orders {
 
     const NAME: &'static str = "order-service";
     const READS: &'static [Topic] = &[Topic::OrdersCommands, Topic::InventoryEvents, Topic::PaymentsEvents];
+    const BEGINS: &'static [Topic] = &[Topic::OrdersCommands];
     const ADOPTS: Option<Topic> = Some(Topic::OrdersEvents);
     const WRITES: &'static [Topic] = &[Topic::OrdersEvents];
     /// The answer that confirms an order may still wait on a topic.

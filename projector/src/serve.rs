@@ -127,6 +127,7 @@ async fn serve(extra: Extra, settings: Settings) -> anyhow::Result<()> {
     let (consumer, heard) = Consumer::start(ConsumerSettings {
         client: broker.consumer(GROUP, &settings.instance_id),
         topics: READS.to_vec(),
+        begins: Vec::new(),
         messages_max: BATCH_MAX * 2,
     })?;
     info!(http = %settings.http_addr, admin = %settings.admin_addr, "serving");

@@ -51,6 +51,10 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
         ended.iter().for_each(|(key, _)| self.remove(key));
     }
 
+    pub fn size(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
     pub fn remove(&mut self, key: &K) {
         self.young.remove(key);
         self.old.remove(key);
@@ -82,6 +86,6 @@ mod tests {
             assert_eq!(cache.get(&0), Some(0));
         }
         assert_eq!(cache.get(&50), None);
-        assert!(cache.young.len() + cache.old.len() <= 10);
+        assert!(cache.size() <= 10);
     }
 }

@@ -29,6 +29,8 @@ pub trait Decider: Send + Sync + 'static {
     const NAME: &'static str;
     /// What its consumer reads, the topic of dead-letter commands apart. Its own topic, where it adopts foreign events, is [`Decider::ADOPTS`].
     const READS: &'static [Topic];
+    /// Those of them whose messages begin new streams: they wait while too many streams go on (engine/begun.rs).
+    const BEGINS: &'static [Topic] = &[];
     /// Its own topic, read in development mode only, for messages that it did not write.
     const ADOPTS: Option<Topic>;
     /// Its own topics: where its streams are published.

@@ -74,7 +74,8 @@ async fn what_is_on_the_topics_comes_into_the_view_and_a_restart_goes_on() {
         let (trigger, token) = shutdown::manual();
         let settings = BrokerSettings::new(bootstrap.clone());
         let client = settings.consumer("projector", "one");
-        let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
+        let settings =
+            ConsumerSettings { client, topics: READS.to_vec(), begins: Vec::new(), messages_max: 100 };
         let (consumer, heard) = Consumer::start(settings).unwrap();
         let (readiness, letters) = (Readiness::new(&[process::PARTITIONS]), AtomicUsize::new(0));
         let (_console, operator) = console();
@@ -123,7 +124,7 @@ async fn an_assignment_takes_back_the_suspicion_of_data_loss() {
 
     let (trigger, token) = shutdown::manual();
     let client = BrokerSettings::new(bootstrap.clone()).consumer("projector", "one");
-    let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
+    let settings = ConsumerSettings { client, topics: READS.to_vec(), begins: Vec::new(), messages_max: 100 };
     let (consumer, heard) = Consumer::start(settings).unwrap();
     let readiness = Readiness::new(&[process::PARTITIONS]);
     let (_console, operator) = console();
@@ -172,7 +173,7 @@ async fn an_operator_ends_the_pause_and_gives_up_what_a_topic_has_lost() {
 
     let (trigger, token) = shutdown::manual();
     let client = BrokerSettings::new(bootstrap.clone()).consumer("projector", "one");
-    let settings = ConsumerSettings { client, topics: READS.to_vec(), messages_max: 100 };
+    let settings = ConsumerSettings { client, topics: READS.to_vec(), begins: Vec::new(), messages_max: 100 };
     let (consumer, heard) = Consumer::start(settings).unwrap();
     let readiness = Readiness::new(&[process::PARTITIONS]);
     let (console, operator) = console();

@@ -36,6 +36,8 @@ pub(super) struct Shared {
     /// How often partitions were assigned or revoked.
     pub(super) assignments: AtomicU64,
     pub(super) assigned: Mutex<Vec<Place>>,
+    /// Whether the topics that begin something wait.
+    pub(super) holds_back: AtomicBool,
     /// Its partitions went in good order, and it has not been given others yet.
     pub(super) is_between: AtomicBool,
     /// Where the partitions of our topics ended when the client last looked.
@@ -48,6 +50,7 @@ impl Shared {
             teller,
             assignments: AtomicU64::new(0),
             assigned: Mutex::new(Vec::new()),
+            holds_back: AtomicBool::new(false),
             is_between: AtomicBool::new(true),
             ends: Mutex::new(HashMap::new()),
         }

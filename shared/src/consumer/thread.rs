@@ -46,6 +46,8 @@ pub struct ConsumerSettings {
     /// Group and instance included: [`crate::broker::BrokerSettings::consumer`].
     pub client: ClientConfig,
     pub topics: Vec<Topic>,
+    /// Those of them that can be held back.
+    pub begins: Vec<Topic>,
     /// How far the thread may run ahead of the loop.
     pub messages_max: usize,
 }
@@ -69,7 +71,7 @@ impl Consumer {
     pub fn start(settings: ConsumerSettings) -> anyhow::Result<(Self, Heard)> {
         let (teller, heard) = queues(settings.messages_max);
         let shared = Arc::new(Shared::new(teller));
-        let ConsumerSettings { mut client, topics, .. } = settings;
+        let ConsumerSettings { mut client, topics, begins, .. } = settings;
         client.set("statistics.interval.ms", STATISTICS_MS);
         let consumer = join(&client, &topics, &shared)?;
         let (asks, asked) = mpsc::channel();
@@ -80,11 +82,13 @@ impl Consumer {
                 Polling {
                     client,
                     topics,
+                    begins,
                     consumer,
                     shared: polled,
                     asked,
                     waiting: None,
                     paused: false,
+                    holds_back: false,
                     assignments: 0,
                     reassign_at: None,
                 }
@@ -97,6 +101,12 @@ impl Consumer {
     /// Forget what was fetched and ask for the positions again: somebody else went on with a partition.
     pub fn reassign(&self) {
         let _ = self.asks.send(Ask::Reassign);
+    }
+
+    /// Whether the topics that begin something are to wait: but for what is fetched already, and until the opposite is said.
+    /// True where they did not wait before.
+    pub fn hold_back(&self, holds_back: bool) -> bool {
+        !self.shared.holds_back.swap(holds_back, Ordering::Relaxed) && holds_back
     }
 
     /// Tells Kafka where we are, for lag tools only. Nobody reads it back.
@@ -132,13 +142,16 @@ impl Consumer {
 struct Polling {
     client: ClientConfig,
     topics: Vec<Topic>,
+    begins: Vec<Topic>,
     consumer: BaseConsumer<Rebalance>,
     shared: Arc<Shared>,
     asked: mpsc::Receiver<Ask>,
     /// Did not fit into the queue. When it waits for long the partitions are paused, and `poll` only serves callbacks.
     waiting: Option<Raw>,
     paused: bool,
-    /// Those that `waiting` and `paused` are of.
+    /// The topics that begin something are paused too, or would be.
+    holds_back: bool,
+    /// Those that `waiting`, `paused` and `holds_back` are of.
     assignments: u64,
     reassign_at: Option<Instant>,
 }
@@ -156,6 +169,7 @@ impl Polling {
             if self.reassign_at.take_if(|at| *at <= Instant::now()).is_some() {
                 self.answer(Ask::Reassign);
             }
+            self.hold_back(self.shared.holds_back.load(Ordering::Relaxed));
             let goes_on = match self.waiting.take() {
                 Some(raw) => self.tell(raw),
                 None => self.listen(),
@@ -225,6 +239,7 @@ impl Polling {
             self.reassign_at = None;
             self.waiting = None;
             self.paused = false;
+            self.holds_back = false;
         }
     }
 
@@ -265,14 +280,31 @@ impl Polling {
     }
 
     fn pause(&mut self, pause: bool) {
-        if self.paused == pause {
-            return;
+        if self.paused != pause {
+            self.paused = pause;
+            self.pause_where(pause, |of, topic| !(of.holds_back && of.begins.contains(&topic)));
         }
-        self.paused = pause;
-        let result = self.consumer.assignment().and_then(|assignment| match pause {
-            true => self.consumer.pause(&assignment),
-            false => self.consumer.resume(&assignment),
-        });
+    }
+
+    /// Pauses what begins something, whatever else is paused.
+    fn hold_back(&mut self, holds_back: bool) {
+        if self.holds_back != holds_back && !self.begins.is_empty() {
+            self.holds_back = holds_back;
+            if !self.paused {
+                self.pause_where(holds_back, |of, topic| of.begins.contains(&topic));
+            }
+        }
+    }
+
+    fn pause_where(&self, pause: bool, wanted: impl Fn(&Self, Topic) -> bool) {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in self.shared.assigned.lock().map(|places| places.clone()).unwrap_or_default()
+        {
+            if wanted(self, topic) {
+                list.add_partition(topic.name(), partition);
+            }
+        }
+        let result = if pause { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         if let Err(error) = result {
             warn!(%error, pause, "pausing or resuming failed");
         }

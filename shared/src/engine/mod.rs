@@ -5,6 +5,7 @@
 
 pub mod inbox;
 pub mod gather;
+mod begun;
 pub mod timers;
 pub mod assignment;
 pub mod serve;

@@ -18,6 +18,7 @@ use tokio::{
 use tracing::{debug, error, warn};
 
 use super::{
+    begun::Begun,
     clock::Clock,
     gather::{Gather, unanswered},
     serve::Caller,
@@ -57,6 +58,7 @@ pub(super) struct Run<D: Decider> {
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) gather: Gather<D>,
+    pub(super) begun: Begun,
     pub(super) consumer: Consumer,
     pub(super) operator: Operator,
     pub(super) lag: Lag,
@@ -120,6 +122,7 @@ impl<D: Decider> Run<D> {
                 pace.worked(taken, began);
                 offsets.extend(moved);
             }
+            self.hold_back();
             if let Some(change) = self.gather.change.take() {
                 self.change(change).await?;
             }
@@ -357,6 +360,13 @@ impl<D: Decider> Run<D> {
         let ends = |partition| self.consumer.ends(partition, D::READS.to_vec());
         self.gather.timers.offer::<D>(tasks, self.partitions, now, ends);
         Ok(())
+    }
+
+    fn hold_back(&mut self) {
+        let is_enough = self.begun.is_enough(self.execute.going_on(), Instant::now());
+        if !D::BEGINS.is_empty() && self.consumer.hold_back(is_enough) {
+            self.metrics.counted.get_or_create(&WhatLabel { what: "held_back" }).inc();
+        }
     }
 
     fn watch(&mut self) {

@@ -159,6 +159,7 @@ async fn serve<D: Decider>(
     let (consumer, heard) = Consumer::start(ConsumerSettings {
         client: broker.consumer(D::NAME, &settings.instance_id),
         topics: topics_read::<D>(settings.fulfil_mode),
+        begins: D::BEGINS.to_vec(),
         messages_max: BATCH_MAX * 2,
     })?;
     let (inbox, asked) = inbox::channel(limits.inbox_max as usize);
@@ -180,6 +181,7 @@ async fn serve<D: Decider>(
         store,
         clock,
         gather,
+        begun: Default::default(),
         consumer,
         operator,
         lag: Default::default(),

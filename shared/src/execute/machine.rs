@@ -91,6 +91,11 @@ impl<D: Decider> Execute<D> {
         self.cache.clear();
     }
 
+    /// How many streams are known that have not ended.
+    pub fn going_on(&self) -> usize {
+        self.cache.size()
+    }
+
     pub fn seen(&self) -> i64 {
         self.seen
     }

@@ -21,6 +21,8 @@ use shared::{
 };
 
 const TOPIC: Topic = Topic::OrdersEvents;
+/// It begins something.
+const COMMANDS: Topic = Topic::OrdersCommands;
 const PARTITIONS: i32 = 4;
 const MESSAGES: i64 = 400;
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -43,10 +45,14 @@ impl Broker {
     }
 
     fn publish(&self, count: i64) {
+        self.publish_on(TOPIC, count);
+    }
+
+    fn publish_on(&self, topic: Topic, count: i64) {
         let producer: ThreadedProducer<_> = self.settings().producer().create().unwrap();
         for number in 0..count {
             let partition = (number % i64::from(PARTITIONS)) as i32;
-            let record = BaseRecord::<[u8], [u8]>::to(TOPIC.name()).partition(partition).payload(b"x");
+            let record = BaseRecord::<[u8], [u8]>::to(topic.name()).partition(partition).payload(b"x");
             producer.send(record).map_err(|(error, _)| error).unwrap();
         }
         producer.flush(DEADLINE).unwrap();
@@ -56,7 +62,7 @@ impl Broker {
 /// What a group has taken, and where it stands.
 #[derive(Clone, Default)]
 struct Group {
-    taken: Arc<Mutex<BTreeSet<(i32, i64)>>>,
+    taken: Arc<Mutex<BTreeSet<(Topic, i32, i64)>>>,
     positions: Arc<Mutex<HashMap<Place, i64>>>,
 }
 
@@ -73,9 +79,14 @@ struct Member {
 
 impl Group {
     fn join(&self, broker: &Broker, instance: &str) -> Member {
+        self.join_with(broker, instance, vec![TOPIC])
+    }
+
+    fn join_with(&self, broker: &Broker, instance: &str, topics: Vec<Topic>) -> Member {
         let settings = ConsumerSettings {
             client: broker.settings().consumer("group", instance),
-            topics: vec![TOPIC],
+            topics,
+            begins: vec![COMMANDS],
             // Full at once, so that the partitions are paused.
             messages_max: 5,
         };
@@ -93,6 +104,10 @@ impl Group {
 
     fn taken(&self) -> usize {
         self.taken.lock().unwrap().len()
+    }
+
+    fn taken_of(&self, topic: Topic) -> i64 {
+        self.taken.lock().unwrap().iter().filter(|(of, ..)| *of == topic).count() as i64
     }
 }
 
@@ -121,7 +136,7 @@ impl Member {
         match next {
             Next::Message(raw) => {
                 let place = (raw.topic, raw.partition);
-                self.group.taken.lock().unwrap().insert((raw.partition, raw.offset));
+                self.group.taken.lock().unwrap().insert((raw.topic, raw.partition, raw.offset));
                 let before = self.group.positions.lock().unwrap().insert(place, raw.offset + 1);
                 assert!(before.unwrap_or_default() >= raw.offset, "{place:?}: nothing is skipped");
             }
@@ -164,6 +179,33 @@ async fn what_was_paused_when_partitions_went_is_fetched_when_they_come_back() {
     tokio::join!(first.until(true, all), second.until(true, all));
     first.stop().await;
     second.stop().await;
+}
+
+/// The queue is full again and again meanwhile, so all is paused and resumed, and once everything is assigned anew.
+#[tokio::test]
+async fn a_topic_that_is_held_back_waits_while_the_others_go_on_and_nothing_of_it_is_skipped() {
+    let broker = Broker::new();
+    broker.cluster.create_topic(COMMANDS.name(), PARTITIONS, 1).unwrap();
+    broker.publish_on(COMMANDS, MESSAGES);
+    broker.publish(MESSAGES);
+    let group = Group::default();
+    let mut member = group.join_with(&broker, "only", vec![COMMANDS, TOPIC]);
+    member.consumer.hold_back(true);
+    member.until(true, |member| member.group.taken_of(TOPIC) == MESSAGES).await;
+
+    member.consumer.reassign();
+    broker.publish(MESSAGES);
+    member.until(true, |member| member.group.taken_of(TOPIC) == 2 * MESSAGES).await;
+    // What came before it was paused anew has been taken by now.
+    let before = group.taken_of(COMMANDS);
+    assert!(before < MESSAGES);
+    broker.publish(MESSAGES);
+    member.until(true, |member| member.group.taken_of(TOPIC) == 3 * MESSAGES).await;
+    assert_eq!(group.taken_of(COMMANDS), before);
+
+    member.consumer.hold_back(false);
+    member.until(true, |member| member.group.taken_of(COMMANDS) == MESSAGES).await;
+    member.stop().await;
 }
 
 #[tokio::test]

@@ -118,6 +118,38 @@ async fn a_backlog_of_a_million_events_is_worked_off_in_order_and_in_the_same_me
     }
 }
 
+/// Nobody reserves anything meanwhile, so no order ends: it is held back, and goes on all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_backlog_of_orders_some_are_begun_and_finished_before_more_are_begun() {
+    const ORDERS: usize = 6_000;
+    const HELD_BACK: &str = "fulfil_counted_total{what=\"held_back\"}";
+    let limit = Duration::from_secs(300);
+    let Some(mut system) = System::to_harm().await else { return };
+    let sku = system.stocked(2 * ORDERS as i64).await;
+    let mut connection = system.database("order-service").await;
+    let completed = "event where type = 'fulfil.order.completed.v1'";
+    let completed_before = count(&mut connection, completed).await;
+    let begun_before = STAGES[0].count(&mut connection).await;
+    system.stop("inventory-service").await;
+    system.stop("order-service").await;
+    publish(&system, &sku, ORDERS).await;
+    system.restart("order-service").await;
+    until("order-service to hold orders back", limit, async || {
+        (system.metric("order-service", 0, HELD_BACK).await > 0.0).then_some(())
+    })
+    .await;
+    until("all orders to be begun", limit, async || {
+        (STAGES[0].count(&mut connection).await - begun_before >= ORDERS).then_some(())
+    })
+    .await;
+    system.restart("inventory-service").await;
+    until("all orders to be completed", limit, async || {
+        (count(&mut connection, completed).await - completed_before >= ORDERS).then_some(())
+    })
+    .await;
+    system.adds_up_in_the_end().await;
+}
+
 impl Stage {
     /// From its start to its last message; then its relay has published what became of them.
     async fn work_off(&self, system: &mut System, before: usize, orders: usize, limit: Duration) {
