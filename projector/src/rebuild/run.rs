@@ -150,7 +150,8 @@ impl Rebuild {
                 _ = sweeping.tick() => sweep(control).await?,
                 told = following.heard.recv() => match told.context("the thread that reads is gone")? {
                     Heard::Messages(messages) => {
-                        if is_at_the_ends {
+                        // Whole also where it is the first of this run: a run lives once something of it is committed.
+                        if is_at_the_ends || !is_alive {
                             following.take(messages).await?;
                         } else {
                             self.let_pass().await;
