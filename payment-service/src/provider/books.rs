@@ -11,7 +11,10 @@ use super::{
     Request,
     behaviour::{Behaviour, Fault},
 };
-use crate::domain::record::{Record, Said};
+use crate::domain::{
+    idempotency_key,
+    record::{Record, Said},
+};
 
 /// The fold of all entries.
 #[derive(Debug, Default)]
@@ -19,6 +22,8 @@ pub struct Books {
     accounts: HashMap<OrderId, Account>,
     /// Under which payment an idempotency key was used.
     keys: HashMap<Uuid, OrderId>,
+    /// Forgotten, but for what it takes to make their accounts again: what was taken may have to be given back.
+    captured: HashMap<OrderId, Money>,
     /// Which payment the entry of this number changed last.
     changes: BTreeMap<u64, OrderId>,
     entries: u64,
@@ -228,16 +233,36 @@ impl Books {
     }
 
     /// Forgets the payments that were settled longest ago, but for so many of all. One that is not settled is not forgotten,
-    /// nor what changed after it.
+    /// nor what changed after it. Of a captured one it stays known that it was: [`Books::recall`].
     pub fn forget_settled(&mut self, kept: usize) {
         while self.accounts.len() > kept
             && let Some(longest) = self.changes.first_entry()
-            && self.accounts.get(longest.get()).is_none_or(Account::is_settled)
+            && self.accounts.get(longest.get()).is_none_or(|account| account.is_settled(*longest.get()))
         {
-            let account = self.accounts.remove(&longest.remove());
+            let payment_id = longest.remove();
+            let account = self.accounts.remove(&payment_id);
+            if let Some(amount) = account.as_ref().and_then(|account| account.captured(payment_id)) {
+                self.captured.insert(payment_id, amount);
+            }
             for answer in account.into_iter().flat_map(|account| account.answers) {
                 self.keys.remove(&answer.request.idempotency_key);
             }
+        }
+    }
+
+    /// Before anything is asked about a payment: its account again, where it was forgotten after its capture.
+    pub fn recall(&mut self, payment_id: OrderId, at: Timestamp) {
+        let Some(amount) = self.captured.remove(&payment_id) else { return };
+        for request in captured_with(payment_id, amount) {
+            let Request { payment_id, operation, amount, idempotency_key } = request;
+            self.apply(&Entry {
+                at,
+                payment_id,
+                operation,
+                amount,
+                idempotency_key,
+                reply: Reply::Said(Said::Yes),
+            });
         }
     }
 
@@ -279,6 +304,16 @@ impl Books {
     }
 }
 
+/// How payment-service takes an amount.
+fn captured_with(payment_id: OrderId, amount: Money) -> [Request; 2] {
+    [(Operation::Authorize, Some(amount)), (Operation::Capture, None)].map(|(operation, amount)| Request {
+        payment_id,
+        operation,
+        amount,
+        idempotency_key: idempotency_key(payment_id, operation),
+    })
+}
+
 impl Account {
     /// The last answer.
     fn said(&self, operation: Operation) -> Option<&Said> {
@@ -286,9 +321,24 @@ impl Account {
         Some(&answers.find(|answer| answer.request.operation == operation)?.said)
     }
 
-    /// Nothing is set aside, and who asked knows it.
-    fn is_settled(&self) -> bool {
-        self.is_told && self.charges.iter().all(|charge| charge.state != ChargeState::Authorized)
+    /// Nothing is set aside, who asked knows it, and what was taken can be made known again.
+    fn is_settled(&self, payment_id: OrderId) -> bool {
+        let is_past = |charge: &Charge| matches!(charge.state, ChargeState::Voided | ChargeState::Refunded);
+        self.is_told && (self.charges.iter().all(is_past) || self.captured(payment_id).is_some())
+    }
+
+    /// What was taken, where nothing but what payment-service asks for happened.
+    fn captured(&self, payment_id: OrderId) -> Option<Money> {
+        let [Charge { state: ChargeState::Captured, .. }] = self.charges[..] else { return None };
+        let amount = self.amount?;
+        let asked = captured_with(payment_id, amount);
+        let is_usual = self.answers.len() == asked.len()
+            && self
+                .answers
+                .iter()
+                .zip(&asked)
+                .all(|(answer, asked)| answer.request == *asked && answer.said == Said::Yes);
+        is_usual.then_some(amount)
     }
 
     fn charge(&mut self, entry: &Entry) {
@@ -344,8 +394,9 @@ mod tests {
             payment_id: payment(number),
             operation,
             amount: (operation == Authorize).then(|| Money::new(100, Currency::EUR)),
-            idempotency_key: Uuid::from_u128(number * 10 + operation as u128),
+            idempotency_key: idempotency_key(payment(number), operation),
         };
+        books.recall(request.payment_id, Timestamp::UNIX_EPOCH);
         let judged = books.judge(&request, Timestamp::UNIX_EPOCH, behaviour).unwrap();
         match &judged {
             Judged::New(entry) => books.apply(entry),
@@ -372,6 +423,36 @@ mod tests {
         settle(&mut books, 1..=9);
         assert_eq!(known(&books, 1..=9), [8, 9]);
         assert_eq!((books.accounts.len(), books.keys.len(), books.changes.len()), (KEPT, 4, KEPT));
+    }
+
+    #[test]
+    fn what_was_taken_is_known_again_and_can_be_given_back_after_it_was_forgotten() {
+        let mut books = Books::default();
+        settle(&mut books, [1]);
+        let before = books.record(payment(1));
+        settle(&mut books, 2..=9);
+        assert_eq!(known(&books, [1]), [] as [u128; 0]);
+        assert_eq!(ask(&mut books, 1, Capture, &Behaviour::default()), Judged::Repeated(Said::Yes));
+        assert_eq!(books.record(payment(1)), before);
+
+        settle(&mut books, 2..=9);
+        assert_eq!(known(&books, [1]), [] as [u128; 0]);
+        let refunded = ask(&mut books, 1, Refund, &Behaviour::default());
+        assert!(matches!(refunded, Judged::New(Entry { reply: Reply::Said(Said::Yes), .. })), "{refunded:?}");
+        assert_eq!(books.page(payment(1)).map(|page| page.captured_minor), Some(0));
+        settle(&mut books, 10..=19);
+        assert_eq!(
+            ask(&mut books, 1, Refund, &Behaviour::default()),
+            Judged::New(Entry {
+                at: Timestamp::UNIX_EPOCH,
+                payment_id: payment(1),
+                operation: Refund,
+                amount: None,
+                idempotency_key: idempotency_key(payment(1), Refund),
+                reply: Reply::Said(Said::No { code: "no-charge".into() }),
+            }),
+            "it is over, so nothing of it is known"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The provider inside this process, its books in memory: for unit tests and benchmarks. Where the server would
-//! keep a caller waiting until it gives up, this one gives up at once. It keeps what is under way and the payments that were
-//! settled last: the memory of the service is the service's.
+//! keep a caller waiting until it gives up, this one gives up at once. It keeps what is under way, what changed after that
+//! and the payments that were settled last, and of the others that they were captured: the memory of the service is the
+//! service's.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +35,7 @@ impl SimulatedProvider {
 
     fn reply(&self, request: &Request) -> Result<Said, Silent> {
         let mut books = self.books();
+        books.recall(request.payment_id, now());
         let judged = books.judge(request, now(), &self.behaviour);
         match judged.map_err(|mistake| Silent::because(mistake.to_string()))? {
             Judged::Repeated(said) => {
@@ -66,7 +68,11 @@ impl PaymentProvider for SimulatedProvider {
     }
 
     fn record(&self, payment_id: OrderId) -> Answering<'_, Record> {
-        Box::pin(async move { Ok(self.books().record(payment_id)) })
+        Box::pin(async move {
+            let mut books = self.books();
+            books.recall(payment_id, now());
+            Ok(books.record(payment_id))
+        })
     }
 
     fn records(&self, since: Timestamp) -> Answering<'_, Vec<Record>> {
@@ -78,4 +84,35 @@ impl PaymentProvider for SimulatedProvider {
 pub(super) fn now() -> Timestamp {
     let now = Utc::now();
     now.duration_trunc(TimeDelta::milliseconds(1)).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::contract::{
+        money::{Currency, Money},
+        payment::Operation::{self, Authorize, Capture, Refund},
+    };
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::idempotency_key;
+
+    /// What the orders under way ask meanwhile makes it forget the first, and not that its money was taken.
+    #[tokio::test]
+    async fn it_keeps_so_many_payments_and_can_give_back_what_it_has_forgotten() {
+        let provider = SimulatedProvider::new(Behaviour::default());
+        let payment = |number| OrderId::new(Uuid::from_u128(number)).unwrap();
+        let ask = async |number, operation: Operation| {
+            let idempotency_key = idempotency_key(payment(number), operation);
+            let amount = (operation == Authorize).then(|| Money::new(100, Currency::EUR));
+            provider.ask(Request { payment_id: payment(number), operation, amount, idempotency_key }).await
+        };
+        for number in 1..=KEPT as u128 + 1 {
+            assert_eq!(ask(number, Authorize).await.unwrap(), Said::Yes);
+            assert_eq!(ask(number, Capture).await.unwrap(), Said::Yes);
+        }
+        assert_eq!(provider.books().pages(None, 0).count(), KEPT);
+        assert!(provider.books().page(payment(1)).is_none());
+        assert_eq!(ask(1, Refund).await.unwrap(), Said::Yes);
+    }
 }
