@@ -101,8 +101,7 @@ pub(crate) mod armed {
     }
 
     /// `GET /failpoints` counts; `PUT /failpoints/NAME` with a body such as `3*off->1*return(abort)` arms, and with
-    /// `off` disarms. Actions: `abort`, `abort-soon`, `freeze`,
-    /// `error`, `delay:MS`.
+    /// `off` disarms. Actions: `abort`, `abort-soon`, `freeze`, `error`, `delay:MS`.
     pub(crate) fn routes() -> Router {
         Router::new()
             .route("/failpoints", get(async || Json(counts().clone())))

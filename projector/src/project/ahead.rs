@@ -58,8 +58,8 @@ impl Ahead {
     }
 
     async fn ended(&mut self) -> Option<(Vec<Taken>, Written)> {
-        let mut writing = self.writing.take()?;
-        writing.end().await;
+        self.writing.as_mut()?.end().await;
+        let writing = self.writing.take()?;
         Some((writing.part, writing.written?))
     }
 }

@@ -39,7 +39,8 @@ pub struct Taken {
     pub read: Result<Heard, Unread>,
 }
 
-/// What a batch makes. The loop takes over `holds` once the rest is committed, and never before.
+/// What a batch makes. The loop takes over `holds` once the rest is committed, and never before; of a view that is filled,
+/// once it is on its way ([`super::ahead`]).
 #[derive(Debug, Default)]
 pub struct Batch {
     pub rows: Rows,

@@ -1,4 +1,5 @@
-//! Rows as they stand in the database, kept because the next event of an order comes soon.
+//! Rows as they stand in the database, or will once the batch under way is written (`ahead.rs`), kept because the next event of
+//! an order comes soon.
 //!
 //! Nobody else writes a source of a row while the position of its topic is ours. So they are forgotten with the positions,
 //! and whenever the database had to be waited for: a server that crashed may have forgotten the last of them. Of another
@@ -47,7 +48,7 @@ impl Known {
         (rows, unknown)
     }
 
-    /// Rows as they were committed. Of an order that has ended little more comes: what another topic tells late.
+    /// Rows as they were committed, or are on their way. Of an order that has ended little more comes: what another topic tells late.
     pub(super) fn keep(&mut self, orders: BTreeMap<OrderId, OrderRow>, stocks: BTreeMap<Sku, StockRow>) {
         self.orders.keep(orders, |_, row| !row.has_ended());
         self.stocks.put_all(stocks);

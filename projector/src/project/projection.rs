@@ -36,7 +36,8 @@ use crate::{intake::GROUP, live::Live, rebuild::Letters, view::rows::Rows};
 pub struct Projection {
     pub(super) mode: Mode,
     pub(super) store: Store,
-    /// Next offsets of our partitions, as they stand in the database. `None`: there is no row yet.
+    /// Next offsets of our partitions, as they stand in the database, or will once the batch under way is written. `None`:
+    /// there is no row yet.
     pub(super) positions: HashMap<Place, Option<i64>>,
     pub(super) care: Care,
     pub(super) holds: Holds,

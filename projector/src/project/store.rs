@@ -1,4 +1,4 @@
-//! The projection's own connection, and how it waits while there is none. No future of it is ever dropped halfway,
+//! A connection of the projection's own, and how it waits while there is none. No future of it is ever dropped halfway,
 //! but with the connection: a cancelled call would leave one that nobody knows the state of.
 
 use std::time::Duration;
